@@ -1,0 +1,13 @@
+# Every third-party library, as an imported target. Versions are pinned in scripts/versions.sh.
+find_package(nlohmann_json 3.10 REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
+pkg_check_modules(libav REQUIRED IMPORTED_TARGET libavformat libavcodec libavutil libswscale libavfilter)
+find_path(T2V_STB_INCLUDE stb_image.h PATH_SUFFIXES stb REQUIRED)
+add_library(t2v::stb INTERFACE IMPORTED)
+target_include_directories(t2v::stb SYSTEM INTERFACE ${T2V_STB_INCLUDE})
+include(Torch)
+include(Sentencepiece)

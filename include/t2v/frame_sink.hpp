@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where frames go: a video file, numbered images, standard output, or a caller's own class.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "t2v/request.hpp"
+
+namespace t2v {
+
+/// One RGB frame in memory: 8 bits a channel, interleaved, rows without padding (H W 3). Valid during the call only.
+struct FrameView {
+  int64_t width = 0;
+  int64_t height = 0;
+  std::span<const uint8_t> rgb;
+};
+
+struct VideoSpec {
+  int64_t width = 0, height = 0;  ///< pixels of every frame
+  Rational fps{8, 1};
+  std::string format;    ///< empty: by the file's extension; else mp4 mov mkv webm gif webp y4m png
+  std::string codec;     ///< empty: libx264 (mp4, mov, mkv), libvpx-vp9 (webm), ...
+  std::string pix_fmt;   ///< empty: yuv420p
+  std::string preset;    ///< empty: medium
+  int crf = -1;          ///< -1: 18
+  bool overwrite = false;  ///< false: an existing file is refused when the sink is opened
+  std::string metadata;  ///< one JSON object, written as container comment / PNG text; empty: none
+};
+
+/// Contract: write() every frame in order, then finish(). Without finish() nothing appears under the final name.
+/// Not thread-safe. Throws Error{output} when the output can't be written.
+class FrameSink {
+ public:
+  virtual ~FrameSink() = default;
+  virtual void write(const FrameView&) = 0;
+  virtual void finish() = 0;
+};
+
+/// Opens a sink for `path` ("-" = y4m on standard output unless spec.format says otherwise). The temporary file is
+/// created now, so an unwritable place fails before any model is loaded.
+std::unique_ptr<FrameSink> open_sink(const std::filesystem::path& path, const VideoSpec& spec);
+
+}  // namespace t2v

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// A checkpoint in diffusers' folder layout: model_index.json and its component folders.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "io/config.hpp"
+#include "io/tensor_file.hpp"
+
+namespace t2v::io {
+
+/// One component folder: config.json (or scheduler_config.json, ...) and the weight files beside it.
+struct Component {
+  std::string name;            ///< "unet"
+  std::string class_name;      ///< "UNet3DConditionModel", from model_index.json (or config.json's _class_name / architectures)
+  std::filesystem::path path;  ///< the folder
+
+  Config config() const;  ///< config.json / scheduler_config.json / tokenizer_config.json / preprocessor_config.json
+  /// Picks the weight file(s): diffusion_pytorch_model or model, safetensors before .bin, plain before `.fp16` unless
+  /// `variant` asks for one, single file before shards.
+  std::shared_ptr<const TensorFile> weights(std::string_view variant = {}) const;
+};
+
+class Checkpoint {
+ public:
+  /// Reads and checks model_index.json; opens no weight file.
+  static Checkpoint open(const std::filesystem::path& folder);
+
+  const std::string& pipeline_class() const { return pipeline_class_; }
+  const std::filesystem::path& path() const { return path_; }
+  const Config& index() const { return *index_; }  ///< model_index.json, for scalar pipeline options
+  bool has(std::string_view name) const;
+  /// Error{bad_input} when absent, with the list of those present.
+  const Component& component(std::string_view name) const;
+  const std::map<std::string, Component, std::less<>>& components() const { return components_; }
+  /// Replaces a component by another folder, or by a weight file (its own config.json beside it, else the old config).
+  void override_component(std::string_view name, const std::filesystem::path& path);
+
+ private:
+  std::filesystem::path path_;
+  std::string pipeline_class_;
+  std::shared_ptr<const Config> index_;
+  std::map<std::string, Component, std::less<>> components_;
+};
+
+/// Where a model name is looked up: as a path, then $T2V_MODELS, the install's share/t2v/models, the source tree's models/.
+std::filesystem::path resolve_model(const std::string& path_or_name);
+/// All models found in those places (folders with a model_index.json).
+std::vector<std::filesystem::path> find_models();
+
+/// Hex digest over configs and weight headers (names, dtypes, shapes) plus each weight file's size and samples of its
+/// bytes: changes when a model's content does, costs milliseconds for gigabytes.
+std::string content_hash(const Checkpoint&);
+
+}  // namespace t2v::io

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Noise, drawn as diffusers draws it: one generator a run, seeded once, asked in the pipeline's order.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+
+namespace t2v {
+
+/// torch.Generator(device).manual_seed(seed). With a CPU generator the bits equal PyTorch's for the same shape, order
+/// and dtype, whatever device computes.
+class Rng {
+ public:
+  Rng(uint64_t seed, c10::Device generator_device);
+  /// Standard normal noise [shape], drawn on the generator's device in `dtype`, then moved to `device`.
+  at::Tensor normal(at::IntArrayRef shape, c10::ScalarType dtype, c10::Device device);
+  at::Tensor normal_like(const at::Tensor& like) { return normal(like.sizes(), like.scalar_type(), like.device()); }
+
+  at::Tensor state() const;              ///< uint8, for resumable checkpoints
+  void set_state(const at::Tensor& state);
+
+ private:
+  at::Generator generator_;
+};
+
+}  // namespace t2v

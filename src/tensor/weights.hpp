@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a network takes its parameters: Weights is a view of a WeightStore at a dotted prefix, so code spells the
+// checkpoint: w.at("down_blocks").at(0).at("resnets").at(1).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "io/tensor_file.hpp"
+#include "tensor/placement.hpp"
+
+namespace t2v {
+
+using at::Tensor;
+
+class WeightStore;
+
+class Weights {
+ public:
+  Weights at(std::string_view child) const;  ///< may contain dots
+  Weights at(int64_t index) const;
+  bool has(std::string_view name) const;  ///< for tolerated old spellings only; structure comes from configs
+
+  /// The tensor prefix.name, placed (device, dtype). Shape must match exactly, except that a trailing run of 1s may be
+  /// added or dropped (1x1 convolution stored as linear and the other way round). Throws Error{bad_input} naming file,
+  /// tensor, wanted and got. Missing tensors throw too.
+  Tensor take(std::string_view name, at::IntArrayRef shape) const;
+  std::optional<Tensor> take_if(std::string_view name, at::IntArrayRef shape) const;
+
+  const Placement& placement() const;
+  std::string path(std::string_view name = {}) const;  ///< full dotted name
+
+ private:
+  friend class WeightStore;
+  Weights(WeightStore* store, std::string prefix) : store_(store), prefix_(std::move(prefix)) {}
+  WeightStore* store_;
+  std::string prefix_;
+};
+
+class WeightStore {
+ public:
+  /// `rename` maps a stored name to the name the network asks for; empty result = drop the tensor.
+  using Rename = std::function<std::string(const std::string&)>;
+
+  WeightStore(std::shared_ptr<const io::TensorFile> file, Placement placement, const Rename& rename = {});
+  /// A store without a file: take() always succeeds with uninitialised meta tensors, and parameter_count() tells how
+  /// many parameters the network has. Proves counts of real configs without weights.
+  static WeightStore shapes_only();
+  /// A store that checks names and shapes against the file's header but gives meta tensors: --dry-run and `t2v info`.
+  static WeightStore header_only(std::shared_ptr<const io::TensorFile> file, const Rename& rename = {});
+
+  Weights root() { return Weights(this, {}); }
+  int64_t parameter_count() const;  ///< elements taken so far
+  /// Throws Error{bad_input} listing up to 10 tensors of the file that nobody took. `ignorable`: exact names or suffixes
+  /// of buffers that old files carry ("position_ids").
+  void expect_all_taken(const std::vector<std::string>& ignorable = {}) const;
+
+ private:
+  friend class Weights;
+  WeightStore() = default;
+  enum class Mode { real, shapes_only, header_only };
+  Tensor take(const std::string& name, at::IntArrayRef shape);
+  bool has(const std::string& name) const;
+
+  Mode mode_ = Mode::real;
+  std::shared_ptr<const io::TensorFile> file_;
+  std::map<std::string, const io::TensorView*, std::less<>> by_name_;
+  std::map<std::string, std::string, std::less<>> stored_name_;
+  std::set<std::string, std::less<>> taken_;
+  Placement placement_;
+  int64_t parameter_count_ = 0;
+};
+
+/// A tensor over the file's memory (no copy); the result keeps the file alive. Unplaced.
+Tensor as_tensor(const io::TensorView& view, std::shared_ptr<const io::TensorFile> owner);
+
+}  // namespace t2v
