@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Normalisations. eps has no default: a wrong one is a drift nobody sees.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "tensor/weights.hpp"
+
+namespace t2v::nn {
+
+struct LayerNorm {
+  LayerNorm(const Weights& w, int64_t width, double eps);
+  Tensor forward(const Tensor& x) const;  // [..., width]
+
+  Tensor weight, bias;  // [width]
+  double eps;
+};
+
+/// T5's norm: no mean, no bias, variance in fp32 (Zhang and Sennrich 2019; transformers T5LayerNorm).
+struct RmsNorm {
+  RmsNorm(const Weights& w, int64_t width, double eps);
+  Tensor forward(const Tensor& x) const;  // [..., width]
+
+  Tensor weight;  // [width]
+  double eps;
+};
+
+/// Statistics over (channels / groups) and all axes after the second.
+struct GroupNorm {
+  GroupNorm(const Weights& w, int64_t groups, int64_t channels, double eps);
+  Tensor forward(const Tensor& x) const;       // [N, C, ...]
+  Tensor forward_silu(const Tensor& x) const;  // silu(forward(x))
+
+  Tensor weight, bias;  // [C]
+  int64_t groups;
+  double eps;
+};
+
+}  // namespace t2v::nn

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tensor/weights.hpp"
+
+#include <algorithm>
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <c10/core/TensorOptions.h>
+
+#include "core/check.hpp"
+#include "core/text.hpp"
+#include "t2v/error.hpp"
+
+namespace t2v {
+
+namespace {
+
+c10::ScalarType scalar_type(io::DType dtype) {
+  switch (dtype) {
+    case io::DType::f64: return c10::ScalarType::Double;
+    case io::DType::f32: return c10::ScalarType::Float;
+    case io::DType::f16: return c10::ScalarType::Half;
+    case io::DType::bf16: return c10::ScalarType::BFloat16;
+    case io::DType::f8_e4m3: return c10::ScalarType::Float8_e4m3fn;
+    case io::DType::f8_e5m2: return c10::ScalarType::Float8_e5m2;
+    case io::DType::i64: return c10::ScalarType::Long;
+    case io::DType::i32: return c10::ScalarType::Int;
+    case io::DType::i16: return c10::ScalarType::Short;
+    case io::DType::i8: return c10::ScalarType::Char;
+    case io::DType::u8: return c10::ScalarType::Byte;
+    case io::DType::boolean: return c10::ScalarType::Bool;
+  }
+  T2V_CHECK(false, "unknown dtype");
+}
+
+/// The shape without its trailing 1s: a 1x1 convolution and a linear layer hold the same numbers.
+std::vector<int64_t> without_trailing_ones(at::IntArrayRef shape) {
+  std::vector<int64_t> out(shape.begin(), shape.end());
+  while (out.size() > 2 && out.back() == 1) out.pop_back();
+  return out;
+}
+
+int64_t element_count(at::IntArrayRef shape) {
+  int64_t count = 1;
+  for (const int64_t size : shape) count *= size;
+  return count;
+}
+
+}  // namespace
+
+Tensor as_tensor(const io::TensorView& view, std::shared_ptr<const io::TensorFile> owner) {
+  const auto options = at::TensorOptions().dtype(scalar_type(view.dtype));
+  // The mapping is read-only; nothing writes to a tensor that take() has not converted or copied.
+  auto* data = const_cast<std::byte*>(view.bytes.data());
+  const auto keep_alive = [owner = std::move(owner)](void*) {};
+  if (element_count(view.shape) == 0) return at::empty(view.shape, options);
+  if (view.strides.empty()) return at::from_blob(data, view.shape, keep_alive, options);
+  return at::from_blob(data, view.shape, view.strides, keep_alive, options);
+}
+
+Weights Weights::at(std::string_view child) const { return Weights(store_, path(child)); }
+
+Weights Weights::at(int64_t index) const { return Weights(store_, path(std::to_string(index))); }
+
+std::string Weights::path(std::string_view name) const {
+  if (prefix_.empty()) return std::string(name);
+  if (name.empty()) return prefix_;
+  return prefix_ + "." + std::string(name);
+}
+
+bool Weights::has(std::string_view name) const { return store_->has(path(name)); }
+
+Tensor Weights::take(std::string_view name, at::IntArrayRef shape) const {
+  return store_->take(path(name), shape);
+}
+
+std::optional<Tensor> Weights::take_if(std::string_view name, at::IntArrayRef shape) const {
+  if (!has(name)) return std::nullopt;
+  return take(name, shape);
+}
+
+const Placement& Weights::placement() const { return store_->placement_; }
+
+WeightStore::WeightStore(std::shared_ptr<const io::TensorFile> file, Placement placement,
+                         const Rename& rename)
+    : file_(std::move(file)), placement_(placement) {
+  for (const auto& [stored, view] : file_->tensors()) {
+    const std::string name = rename ? rename(stored) : stored;
+    if (name.empty()) continue;
+    const auto [existing, inserted] = by_name_.emplace(name, &view);
+    if (!inserted) {
+      throw Error(ErrorCode::bad_input, "bad checkpoint: " + file_->where() + ": '" + stored +
+                                            "' and '" + stored_name_[name] +
+                                            "' are two names of one tensor, '" + name + "'");
+    }
+    stored_name_.emplace(name, stored);
+  }
+}
+
+WeightStore WeightStore::shapes_only() {
+  WeightStore store;
+  store.mode_ = Mode::shapes_only;
+  return store;
+}
+
+WeightStore WeightStore::header_only(std::shared_ptr<const io::TensorFile> file, const Rename& rename) {
+  WeightStore store(std::move(file), Placement{}, rename);
+  store.mode_ = Mode::header_only;
+  return store;
+}
+
+bool WeightStore::has(const std::string& name) const { return by_name_.contains(name); }
+
+Tensor WeightStore::take(const std::string& name, at::IntArrayRef shape) {
+  const auto meta = [&] {
+    return at::empty(shape, at::TensorOptions().dtype(placement_.dtype).device(c10::kMeta));
+  };
+  if (mode_ == Mode::shapes_only) {
+    if (taken_.insert(name).second) parameter_count_ += element_count(shape);
+    return meta();
+  }
+  const auto found = by_name_.find(name);
+  if (found == by_name_.end()) {
+    throw Error(ErrorCode::bad_input, "bad checkpoint: " + file_->where() + ": " + name +
+                                          ": wanted a tensor " + join_ints(shape) +
+                                          ", got none of that name");
+  }
+  const io::TensorView& view = *found->second;
+  if (without_trailing_ones(view.shape) != without_trailing_ones(shape)) {
+    throw Error(ErrorCode::bad_input, "bad checkpoint: " + file_->where() + ": " + name +
+                                          ": wanted " + join_ints(shape) + ", got " +
+                                          join_ints(view.shape));
+  }
+  if (taken_.insert(name).second) parameter_count_ += element_count(shape);
+  if (mode_ == Mode::header_only) return meta();
+  return as_tensor(view, file_).reshape(shape).to(placement_.device, placement_.dtype);
+}
+
+int64_t WeightStore::parameter_count() const { return parameter_count_; }
+
+void WeightStore::expect_all_taken(const std::vector<std::string>& ignorable) const {
+  std::vector<std::string> left;
+  for (const auto& [name, view] : by_name_) {
+    const bool ignored = std::any_of(ignorable.begin(), ignorable.end(), [&](const auto& suffix) {
+      return name == suffix || name.ends_with("." + suffix);
+    });
+    if (!taken_.contains(name) && !ignored) left.push_back(stored_name_.at(name));
+  }
+  if (left.empty()) return;
+  const size_t count = left.size();
+  left.resize(std::min<size_t>(count, 10));
+  throw Error(ErrorCode::bad_input,
+              "bad checkpoint: " + file_->where() + ": " + std::to_string(count) +
+                  " tensors that the config does not describe: " + join(left, ", ") +
+                  (count > left.size() ? ", ..." : ""),
+              "config.json and the weights are of two different models, or of a newer version");
+}
+
+}  // namespace t2v
