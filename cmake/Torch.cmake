@@ -1,10 +1,11 @@
 # libtorch as imported targets. Torch's own CMake package insists on a CUDA toolkit even for CPU use, so it is not used.
 #   t2v::torch_cpu   libtorch_cpu + libc10, what the engine links
 #   t2v::torch_cuda  libtorch_cuda + libc10_cuda, what the CUDA plug-in links (only when the files are there)
+# T2V_TORCH_DIR takes an existing libtorch or the torch folder of a Python environment instead.
 if(NOT T2V_TORCH_DIR)
-  foreach(candidate ${PROJECT_SOURCE_DIR}/.deps/torch ${PROJECT_BINARY_DIR}/deps/torch $ENV{T2V_DEPS}/torch)
-    if(EXISTS ${candidate}/lib/libtorch_cpu.so)
-      set(T2V_TORCH_DIR ${candidate} CACHE PATH "" FORCE)
+  foreach(candidate IN LISTS T2V_DEPS_DIRS)
+    if(EXISTS ${candidate}/torch/lib/libtorch_cpu.so)
+      set(T2V_TORCH_DIR ${candidate}/torch CACHE PATH "" FORCE)
       break()
     endif()
   endforeach()
@@ -12,16 +13,19 @@ endif()
 if(NOT EXISTS ${T2V_TORCH_DIR}/lib/libtorch_cpu.so)
   message(FATAL_ERROR "libtorch not found: run scripts/setup, or set T2V_TORCH_DIR to a torch package or libtorch")
 endif()
+get_filename_component(T2V_TORCH_DIR_REAL ${T2V_TORCH_DIR} REALPATH)
 
-# libtorch_cpu of the CUDA wheel needs libcudart and libcupti; the small wheels unpack beside torch.
+# The libraries beside torch that it needs: libtorch_cpu of the CUDA wheel asks for libcudart and libcupti, libtorch_cuda
+# for many more. The wheels unpack to nvidia/cu13/lib (or nvidia/NAME/lib) beside torch; a toolkit serves as well.
 set(T2V_CUDA_RUNTIME_DIRS "")
-foreach(candidate ${T2V_TORCH_DIR}/../nvidia/cu13/lib ${T2V_TORCH_DIR}/../nvidia/cuda_runtime/lib
-        ${T2V_TORCH_DIR}/../nvidia/cuda_cupti/lib /usr/local/cuda/lib64 /usr/local/cuda/extras/CUPTI/lib64)
+file(GLOB candidates ${T2V_TORCH_DIR_REAL}/../nvidia/*/lib)
+foreach(candidate IN LISTS candidates ITEMS /usr/local/cuda/lib64 /usr/local/cuda/extras/CUPTI/lib64)
   if(EXISTS ${candidate})
     get_filename_component(candidate ${candidate} REALPATH)
     list(APPEND T2V_CUDA_RUNTIME_DIRS ${candidate})
   endif()
 endforeach()
+list(REMOVE_DUPLICATES T2V_CUDA_RUNTIME_DIRS)
 
 add_library(t2v::torch_cpu INTERFACE IMPORTED)
 target_include_directories(t2v::torch_cpu SYSTEM INTERFACE ${T2V_TORCH_DIR}/include)
@@ -30,7 +34,6 @@ target_link_libraries(t2v::torch_cpu INTERFACE ${T2V_TORCH_DIR}/lib/libtorch_cpu
 foreach(dir IN LISTS T2V_CUDA_RUNTIME_DIRS)
   target_link_options(t2v::torch_cpu INTERFACE -Wl,-rpath-link,${dir})
 endforeach()
-set(CMAKE_BUILD_RPATH ${T2V_TORCH_DIR}/lib ${T2V_CUDA_RUNTIME_DIRS})
 
 if(EXISTS ${T2V_TORCH_DIR}/lib/libtorch_cuda.so)
   add_library(t2v::torch_cuda INTERFACE IMPORTED)
