@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "t2v/export.hpp"
+
 namespace t2v {
 
 /// What went wrong, by who can do something about it. The value is the program's exit code.
@@ -24,7 +26,7 @@ enum class ErrorCode : int {
 };
 
 /// Message form: `what: where: wanted, got`; the hint is one sentence saying what to do, or empty.
-class Error : public std::runtime_error {
+class T2V_API Error : public std::runtime_error {
  public:
   Error(ErrorCode code, const std::string& message, std::string hint = {})
       : std::runtime_error(message), code_(code), hint_(std::move(hint)) {}

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 
+#include "t2v/export.hpp"
 #include "t2v/request.hpp"
 
 namespace t2v {
@@ -33,7 +34,7 @@ struct VideoSpec {
 
 /// Contract: write() every frame in order, then finish(). Without finish() nothing appears under the final name.
 /// Not thread-safe. Throws Error{output} when the output can't be written.
-class FrameSink {
+class T2V_API FrameSink {
  public:
   virtual ~FrameSink() = default;
   virtual void write(const FrameView&) = 0;
@@ -42,6 +43,6 @@ class FrameSink {
 
 /// Opens a sink for `path` ("-" = y4m on standard output unless spec.format says otherwise). The temporary file is
 /// created now, so an unwritable place fails before any model is loaded.
-std::unique_ptr<FrameSink> open_sink(const std::filesystem::path& path, const VideoSpec& spec);
+T2V_API std::unique_ptr<FrameSink> open_sink(const std::filesystem::path& path, const VideoSpec& spec);
 
 }  // namespace t2v

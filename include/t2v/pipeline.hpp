@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "t2v/export.hpp"
 #include "t2v/frame_sink.hpp"
 #include "t2v/progress.hpp"
 #include "t2v/request.hpp"
@@ -62,23 +63,29 @@ struct Latents {
 };
 
 /// A model in memory. One run at a time.
-class Pipeline {
+class T2V_API Pipeline {
  public:
   virtual ~Pipeline() = default;
   virtual Latents denoise(const Plan&, Progress&) = 0;
   virtual void decode(const Latents&, const Plan&, FrameSink&, Progress&) = 0;
 };
 
+/// Which parts of a model load() brings into memory.
+enum class Parts {
+  all,
+  decoder,  ///< only what Pipeline::decode() needs
+};
+
 /// A checkpoint whose configs and file headers have been read and checked; weights are not loaded.
-class Model {
+class T2V_API Model {
  public:
   virtual ~Model() = default;
   virtual const ModelInfo& info() const = 0;
   virtual Plan plan(const Request&) const = 0;  ///< throws usage / unsupported, naming the flag
-  virtual std::unique_ptr<Pipeline> load(Progress&) const = 0;
+  virtual std::unique_ptr<Pipeline> load(Progress&, Parts parts = Parts::all) const = 0;
 };
 
 /// Opens a diffusers folder or a single-file checkpoint. Throws bad_input or unsupported.
-std::unique_ptr<Model> open_model(const LoadOptions&);
+T2V_API std::unique_ptr<Model> open_model(const LoadOptions&);
 
 }  // namespace t2v

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "t2v/export.hpp"
+
 namespace t2v {
 
 enum class Stage { load, text, denoise, decode, encode };
@@ -22,7 +24,7 @@ constexpr std::string_view stage_name(Stage stage) noexcept {
 
 /// Receives the events of one run. All calls come from the thread that called Pipeline; the default ignores them.
 /// cancelled() may be asked at any step or frame; when it says true the run throws Error{interrupted}.
-class Progress {
+class T2V_API Progress {
  public:
   virtual ~Progress() = default;
   virtual void begin(Stage, int64_t /*count: 0 = unknown*/) {}

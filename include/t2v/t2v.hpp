@@ -12,6 +12,7 @@
 #pragma once
 
 #include "t2v/error.hpp"
+#include "t2v/export.hpp"
 #include "t2v/frame_sink.hpp"
 #include "t2v/pipeline.hpp"
 #include "t2v/progress.hpp"
