@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// Between float frames and 8-bit RGB.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+namespace t2v::engine {
+
+/// Frames [F, 3, H, W] in [-1, 1] as RGB [F, H, W, 3] uint8 on the CPU: round((x / 2 + 0.5) clamped to [0, 1] times
+/// 255), halves to even, as diffusers 0.42.1 VaeImageProcessor does. Throws Error{numbers} for NaN or Inf, because a
+/// clamp would hide it as black; `first_frame` is the number of frame 0 for that message.
+at::Tensor frames_to_rgb8(const at::Tensor& frames, int64_t first_frame);
+
+/// One 8-bit RGB frame (H W 3) as [3, H, W] fp32 in [-1, 1]: x / 255 * 2 - 1.
+at::Tensor rgb8_to_frame(std::span<const uint8_t> rgb, int64_t height, int64_t width);
+
+}  // namespace t2v::engine

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a Request with holes to a Plan without: what every family checks in the same way.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "t2v/pipeline.hpp"
+
+namespace t2v::models {
+
+/// What a family allows, beside the defaults in ModelInfo.
+struct Limits {
+  int64_t size_multiple = 8;   ///< width and height must be multiples of it
+  int64_t min_size = 8;
+  int64_t max_size = 8192;
+  int64_t min_frames = 1;
+  int64_t max_frames = 100000;
+  int64_t max_steps = 1000;    ///< the scheduler's num_train_timesteps
+  std::string default_sampler;  ///< diffusers class of the checkpoint's scheduler
+};
+
+/// Fills the request's holes from `info`, checks every value, refuses flags that info.accepts does not list. Throws
+/// Error{usage} naming the flag and the nearest legal value, Error{unsupported} for flags of other families. The
+/// result lacks latent_shape, device, dtype and memory.
+Plan plan_request(const Request& request, const ModelInfo& info, const Limits& limits);
+
+/// A seed for a run that names none: 32 random bits.
+int64_t random_seed();
+
+}  // namespace t2v::models

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "models/registry.hpp"
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "core/text.hpp"
+#include "models/modelscope/family.hpp"
+#include "t2v/error.hpp"
+
+namespace t2v::models {
+
+std::span<const ModelFamily> model_families() {
+  static const std::array families{
+      modelscope::family(),
+  };
+  return families;
+}
+
+}  // namespace t2v::models
+
+namespace t2v {
+
+std::unique_ptr<Model> open_model(const LoadOptions& options) {
+  io::Checkpoint checkpoint = io::Checkpoint::open(io::resolve_model(options.model));
+  if (!options.vae.empty()) checkpoint.override_component("vae", options.vae);
+  if (!options.text_encoder.empty()) checkpoint.override_component("text_encoder", options.text_encoder);
+  if (!options.unet.empty()) checkpoint.override_component("unet", options.unet);
+
+  std::vector<std::string> known;
+  for (const auto& family : models::model_families()) {
+    for (const auto pipeline_class : family.pipeline_classes) {
+      if (checkpoint.pipeline_class() == pipeline_class) return family.open(std::move(checkpoint), options);
+      known.emplace_back(pipeline_class);
+    }
+  }
+  throw Error(ErrorCode::unsupported,
+              "unsupported pipeline: " + (checkpoint.path() / "model_index.json").string() + ": wanted one of " +
+                  join(known, " ") + ", got '" + checkpoint.pipeline_class() + "'");
+}
+
+}  // namespace t2v
