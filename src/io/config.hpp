@@ -20,7 +20,8 @@ using Json = nlohmann::ordered_json;
 struct JsonLimits {
   size_t max_bytes = size_t{1} << 20;  ///< of the text
   int max_depth = 16;
-  bool allow_nonfinite = false;  ///< accept the literals Infinity, -Infinity, NaN (real scheduler configs hold -Infinity)
+  bool allow_nonfinite = false;  ///< accept the literals Infinity, -Infinity, NaN (Python writes them)
+  size_t max_items = size_t{1} << 21;  ///< values and keys together
 };
 
 /// Parses one JSON document. Refuses duplicate keys, excess depth or size, and trailing text, with Error{bad_input}
@@ -62,6 +63,8 @@ class Config {
   const std::string& where() const { return where_; }  ///< file name for messages
 
  private:
+  const Json* find(std::string_view key) const;  ///< null when absent or null in the file; remembers the key
+
   Json object_;
   std::string where_;
   mutable std::set<std::string, std::less<>> read_;
