@@ -1,6 +1,7 @@
 # Every third-party library, as an imported target. Versions are pinned in scripts/versions.sh.
 # Where scripts/setup unpacks what is no system package, first match wins.
-set(T2V_DEPS_DIRS $ENV{T2V_DEPS} ${PROJECT_BINARY_DIR}/deps ${PROJECT_SOURCE_DIR}/.deps)
+set(T2V_DEPS "$ENV{T2V_DEPS}" CACHE PATH "folder that scripts/setup filled (default: .deps/ here, or deps/ in the build folder)")
+set(T2V_DEPS_DIRS ${T2V_DEPS} ${PROJECT_BINARY_DIR}/deps ${PROJECT_SOURCE_DIR}/.deps)
 find_package(nlohmann_json 3.10 REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(CLI11 REQUIRED)

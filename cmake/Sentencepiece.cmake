@@ -6,7 +6,7 @@ set(T2V_SENTENCEPIECE_DIR "" CACHE PATH "folder of the unpacked SentencePiece 0.
 set(spm_root "${T2V_SENTENCEPIECE_DIR}")
 if(NOT spm_root)
   foreach(candidate IN LISTS T2V_DEPS_DIRS)
-    if(EXISTS ${candidate}/sentencepiece/sentencepiece/src/sentencepiece_processor.h)
+    if(EXISTS ${candidate}/sentencepiece)
       set(spm_root ${candidate}/sentencepiece)
       break()
     endif()
