@@ -1,14 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-// Opens libt2v_cuda.so, the only thing linked to libtorch_cuda, when a CUDA device is asked for.
+// Opens the CUDA plug-in, libt2v_cuda.so beside this library, the first time a CUDA device is asked for.
 #pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "engine/cuda_plugin_api.hpp"
 
 namespace t2v::engine {
 
-/// Cheap: is there an NVIDIA driver on this machine at all? Loads nothing.
+struct CudaDevice {
+  int index = 0;
+  std::string name;  ///< "NVIDIA H100 80GB HBM3"
+  int capability_major = 0, capability_minor = 0;
+  int64_t total_bytes = 0, free_bytes = 0;
+};
+
+/// Whether this machine shows signs of an NVIDIA driver. Opens no library.
 bool cuda_likely();
 
-/// Loads the plug-in (once) and checks that device `index` exists and works. Throws Error{no_resource} with the reason
-/// (no driver, plug-in not built, library missing, no such device) and a hint.
+/// The plug-in, opened on the first call. Throws Error{no_resource} saying what is missing: the driver, the plug-in, a
+/// library it needs.
+const cuda::PluginApi& cuda_plugin();
+
+/// Throws Error{no_resource} unless device `index` can be used.
 void require_cuda(int index);
+
+std::vector<CudaDevice> cuda_devices();
+int64_t cuda_free_bytes(int index);
+void cuda_synchronize(int index);
+void cuda_empty_cache();
+
+/// The first step of cuda_plugin() for a given file, apart so that tests can show it wrong files.
+const cuda::PluginApi& open_cuda_plugin(const std::filesystem::path& file);
 
 }  // namespace t2v::engine
