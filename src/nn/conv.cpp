@@ -1,13 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nn/conv.hpp"
 
+#include <vector>
+
 #include <ATen/ops/conv2d.h>
 
 namespace t2v::nn {
 
+namespace {
+
+Tensor take_kernel(const Weights& w, const Conv2dOptions& o) {
+  const std::vector<int64_t> shape{o.out_channels, o.in_channels, o.kernel[0], o.kernel[1]};
+  if (!o.stored_as_3d) {
+    return w.take("weight", shape);
+  }
+  return w.take("weight", {shape[0], shape[1], shape[2], 1, 1}).reshape(shape);
+}
+
+}  // namespace
+
 Conv2d::Conv2d(const Weights& w, const Conv2dOptions& o)
-    : weight(w.take("weight", {o.out_channels, o.in_channels, o.kernel[0], o.kernel[1]})
-                 .contiguous(at::MemoryFormat::ChannelsLast)),
+    : weight(take_kernel(w, o).contiguous(at::MemoryFormat::ChannelsLast)),
       bias(w.take("bias", {o.out_channels})),
       options(o) {}
 

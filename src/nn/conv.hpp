@@ -16,6 +16,7 @@ struct Conv2dOptions {
   std::array<int64_t, 2> kernel{1, 1};
   std::array<int64_t, 2> stride{1, 1};
   std::array<int64_t, 2> padding{0, 0};
+  bool stored_as_3d = false;  // the file holds a 3-D kernel [out, in, kh, 1, 1]; kw is 1 then
 };
 
 struct Conv2d {

@@ -39,4 +39,8 @@ Tensor GroupNorm::forward(const Tensor& x) const {
 
 Tensor GroupNorm::forward_silu(const Tensor& x) const { return at::silu(forward(x)); }
 
+Tensor GroupNorm::forward_activated(const Tensor& x, Activation activation) const {
+  return activation == static_cast<Activation>(at::silu) ? forward_silu(x) : activation(forward(x));
+}
+
 }  // namespace t2v::nn

@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "nn/activation.hpp"
 #include "tensor/weights.hpp"
 
 namespace t2v::nn {
@@ -30,6 +31,7 @@ struct GroupNorm {
   GroupNorm(const Weights& w, int64_t groups, int64_t channels, double eps);
   Tensor forward(const Tensor& x) const;       // [N, C, ...]
   Tensor forward_silu(const Tensor& x) const;  // silu(forward(x))
+  Tensor forward_activated(const Tensor& x, Activation activation) const;
 
   Tensor weight, bias;  // [C]
   int64_t groups;

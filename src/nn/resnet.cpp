@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nn/resnet.hpp"
+
+#include "tensor/operators.hpp"
+
+namespace t2v::nn {
+
+namespace {
+
+Conv2dOptions conv3x3(int64_t in_channels, int64_t out_channels) {
+  return {.in_channels = in_channels, .out_channels = out_channels, .kernel = {3, 3}, .padding = {1, 1}};
+}
+
+}  // namespace
+
+ResnetBlock2D::ResnetBlock2D(const Weights& w, const ResnetOptions& o)
+    : norm1(w.at("norm1"), o.groups, o.in_channels, o.eps),
+      conv1(w.at("conv1"), conv3x3(o.in_channels, o.out_channels)),
+      norm2(w.at("norm2"), o.groups, o.out_channels, o.eps),
+      conv2(w.at("conv2"), conv3x3(o.out_channels, o.out_channels)),
+      activation(o.activation),
+      output_scale_factor(o.output_scale_factor) {
+  if (o.temb_channels) {
+    time_emb_proj.emplace(w.at("time_emb_proj"), *o.temb_channels, o.out_channels);
+  }
+  if (o.in_channels != o.out_channels) {
+    conv_shortcut.emplace(w.at("conv_shortcut"),
+                          Conv2dOptions{.in_channels = o.in_channels, .out_channels = o.out_channels});
+  }
+}
+
+Tensor ResnetBlock2D::forward(const Tensor& x, const std::optional<Tensor>& temb) const {
+  Tensor h = conv1.forward(norm1.forward_activated(x, activation));
+  if (temb && time_emb_proj) {
+    const Tensor shift = time_emb_proj->forward(activation(*temb));  // [B, C']
+    h.unflatten(0, {shift.size(0), -1}).add_(shift.view({shift.size(0), 1, shift.size(1), 1, 1}));
+  }
+  h = conv2.forward(norm2.forward_activated(h, activation));
+  h.add_(conv_shortcut ? conv_shortcut->forward(x) : x);
+  return output_scale_factor == 1.0 ? h : h.div_(output_scale_factor);
+}
+
+}  // namespace t2v::nn

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nn/transformer_block.hpp"
+
+#include <vector>
+
+#include "nn/attention.hpp"
+
+namespace t2v::nn {
+
+namespace {
+
+constexpr double kLayerNormEps = 1e-5;
+
+/// Part `index` of `count` equal ones that lie side by side on the last axis.
+Tensor part(const Tensor& fused, int64_t index, int64_t count) {
+  const int64_t width = fused.size(-1) / count;
+  return fused.narrow(-1, index * width, width);
+}
+
+}  // namespace
+
+SelfAttention::SelfAttention(const Weights& w, const HeadOptions& o)
+    : to_qkv(Linear::fused({w.at("to_q"), w.at("to_k"), w.at("to_v")}, o.width,
+                           std::vector<int64_t>(3, o.heads * o.head_dim), o.has_bias)),
+      to_out(w.at("to_out.0"), o.heads * o.head_dim, o.width),
+      heads(o.heads) {}
+
+Tensor SelfAttention::forward(const Tensor& x) const {
+  const Tensor qkv = to_qkv.forward(x);
+  return to_out.forward(attention(part(qkv, 0, 3), part(qkv, 1, 3), part(qkv, 2, 3), {.heads = heads}));
+}
+
+Tensor SelfAttention::forward_over_frames(const Tensor& x) const {
+  return to_out.forward(frame_attention(to_qkv.forward(x), heads));
+}
+
+CrossAttention::CrossAttention(const Weights& w, const HeadOptions& o, int64_t cross_attention_dim)
+    : to_q(w.at("to_q"), o.width, o.heads * o.head_dim, o.has_bias),
+      to_kv(Linear::fused({w.at("to_k"), w.at("to_v")}, cross_attention_dim,
+                          std::vector<int64_t>(2, o.heads * o.head_dim), o.has_bias)),
+      to_out(w.at("to_out.0"), o.heads * o.head_dim, o.width),
+      heads(o.heads) {}
+
+Tensor CrossAttention::forward(const Tensor& x, const Tensor& context) const {
+  const Tensor kv = to_kv.forward(context);
+  // The frames of one video lie one after the other, so they are one long list of queries for its text.
+  const Tensor q = to_q.forward(x).view({context.size(0), -1, kv.size(-1) / 2});
+  const Tensor out = attention(q, part(kv, 0, 2), part(kv, 1, 2), {.heads = heads});
+  return to_out.forward(out).view(x.sizes());
+}
+
+BasicTransformerBlock::BasicTransformerBlock(const Weights& w, const TransformerBlockOptions& o)
+    : norm1(w.at("norm1"), o.head.width, kLayerNormEps),
+      attn1(w.at("attn1"), o.head),
+      norm3(w.at("norm3"), o.head.width, kLayerNormEps),
+      ff(w.at("ff"), {.width = o.head.width, .kind = o.feed_forward}),
+      over_frames(o.over_frames) {
+  if (o.double_self_attention) {
+    norm2.emplace(w.at("norm2"), o.head.width, kLayerNormEps);
+    attn2_self.emplace(w.at("attn2"), o.head);
+  } else if (o.cross_attention_dim) {
+    norm2.emplace(w.at("norm2"), o.head.width, kLayerNormEps);
+    attn2_cross.emplace(w.at("attn2"), o.head, *o.cross_attention_dim);
+  }
+}
+
+Tensor BasicTransformerBlock::attend(const SelfAttention& attention, const Tensor& x) const {
+  return over_frames ? attention.forward_over_frames(x) : attention.forward(x);
+}
+
+Tensor BasicTransformerBlock::forward(Tensor x, const std::optional<Tensor>& context) const {
+  x.add_(attend(attn1, norm1.forward(x)));
+  if (attn2_self) {
+    x.add_(attend(*attn2_self, norm2->forward(x)));
+  } else if (attn2_cross) {
+    x.add_(attn2_cross->forward(norm2->forward(x), context.value()));
+  }
+  return x.add_(ff.forward(norm3.forward(x)));
+}
+
+}  // namespace t2v::nn
