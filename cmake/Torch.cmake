@@ -34,9 +34,17 @@ target_link_libraries(t2v::torch_cpu INTERFACE ${T2V_TORCH_DIR}/lib/libtorch_cpu
 foreach(dir IN LISTS T2V_CUDA_RUNTIME_DIRS)
   target_link_options(t2v::torch_cpu INTERFACE -Wl,-rpath-link,${dir})
 endforeach()
+# The wheel's libraries look for NVIDIA's beside torch themselves. Where these come from elsewhere, such as a toolkit, what
+# links libtorch has to name the folder in a form that counts for libtorch's own dependencies too (RPATH, not RUNPATH).
+file(GLOB beside ${T2V_TORCH_DIR_REAL}/../nvidia/*/lib/libcudart.so.13 ${T2V_TORCH_DIR_REAL}/lib/libcudart.so.13)
+if(NOT beside)
+  set(CMAKE_BUILD_RPATH ${T2V_CUDA_RUNTIME_DIRS})
+  target_link_options(t2v::torch_cpu INTERFACE -Wl,--disable-new-dtags)
+endif()
 
 if(EXISTS ${T2V_TORCH_DIR}/lib/libtorch_cuda.so)
   add_library(t2v::torch_cuda INTERFACE IMPORTED)
-  target_link_libraries(t2v::torch_cuda INTERFACE t2v::torch_cpu ${T2V_TORCH_DIR}/lib/libtorch_cuda.so
-    ${T2V_TORCH_DIR}/lib/libc10_cuda.so)
+  # Loading libtorch_cuda is what registers its operators, so it is kept even where no symbol of it is used.
+  target_link_libraries(t2v::torch_cuda INTERFACE t2v::torch_cpu -Wl,--push-state,--no-as-needed
+    ${T2V_TORCH_DIR}/lib/libtorch_cuda.so ${T2V_TORCH_DIR}/lib/libc10_cuda.so -Wl,--pop-state)
 endif()
