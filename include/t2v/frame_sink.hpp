@@ -30,6 +30,7 @@ struct VideoSpec {
   int crf = -1;          ///< -1: 18
   bool overwrite = false;  ///< false: an existing file is refused when the sink is opened
   std::string metadata;  ///< one JSON object, written as container comment / PNG text; empty: none
+  int64_t frames = 0;    ///< how many will come, so that one .png for many is refused at once; 0: not known
 };
 
 /// Contract: write() every frame in order, then finish(). Without finish() nothing appears under the final name.

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "media/async_sink.hpp"
+
+#include <csignal>
+#include <utility>
+
+#include "core/check.hpp"
+
+namespace t2v::media {
+
+namespace {
+
+/// Threads made while this lives take no signals but their own faults: SIGINT and SIGTERM belong to
+/// the thread that checks for them.
+class NoSignals {
+ public:
+  NoSignals() {
+    sigset_t all;
+    sigfillset(&all);
+    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP})
+      sigdelset(&all, fault);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~NoSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  NoSignals(const NoSignals&) = delete;
+  NoSignals& operator=(const NoSignals&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+}  // namespace
+
+AsyncSink::AsyncSink(std::unique_ptr<FrameSink> inner, size_t depth)
+    : inner_(std::move(inner)), free_(depth) {
+  const NoSignals guard;
+  worker_ = std::thread([this] { work(); });
+}
+
+AsyncSink::~AsyncSink() { stop(true); }
+
+void AsyncSink::write(const FrameView& frame) {
+  Slot slot;
+  {
+    std::unique_lock lock(mutex_);
+    T2V_CHECK(!closing_, "write() comes before finish()");
+    changed_.wait(lock, [&] { return error_ || !free_.empty(); });
+    rethrow_locked();
+    slot = std::move(free_.back());
+    free_.pop_back();
+  }
+  slot.width = frame.width;
+  slot.height = frame.height;
+  slot.rgb.assign(frame.rgb.begin(),
+                  frame.rgb.end());  // the capacity stays from the first round on
+  {
+    const std::lock_guard lock(mutex_);
+    queue_.push_back(std::move(slot));
+  }
+  changed_.notify_all();
+}
+
+void AsyncSink::finish() {
+  stop(false);
+  rethrow_locked();  // the worker is gone: no lock needed
+  inner_->finish();
+}
+
+void AsyncSink::stop(bool drop_queue) noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+    if (drop_queue) queue_.clear();
+  }
+  changed_.notify_all();
+  if (worker_.joinable()) worker_.join();
+}
+
+void AsyncSink::rethrow_locked() {
+  if (error_) std::rethrow_exception(error_);
+}
+
+void AsyncSink::work() {
+  while (true) {
+    Slot slot;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return closing_ || !queue_.empty(); });
+      if (queue_.empty()) return;
+      slot = std::move(queue_.front());
+      queue_.pop_front();
+    }
+    try {
+      inner_->write({.width = slot.width, .height = slot.height, .rgb = slot.rgb});
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      error_ = std::current_exception();
+      queue_.clear();
+      changed_.notify_all();
+      return;
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      free_.push_back(std::move(slot));
+    }
+    changed_.notify_all();
+  }
+}
+
+std::unique_ptr<FrameSink> make_async(std::unique_ptr<FrameSink> inner) {
+  return std::make_unique<AsyncSink>(std::move(inner));
+}
+
+}  // namespace t2v::media

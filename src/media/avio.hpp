@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// libav reads and writes through our own file descriptors: its errors are ours, a muxer's second
+// pass (faststart) reads the same descriptor back, and no (de)muxer can open anything else.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <span>
+
+#include "media/av.hpp"
+#include "media/output_file.hpp"
+
+namespace t2v::media {
+
+/// Attaches `file` to a muxer. Lives as long as the context writes.
+class AvioOutput {
+ public:
+  /// With `filter`, the muxer's bytes go through it instead, in order and without seeking. It
+  /// returns a count or -errno.
+  using Filter = std::function<int(std::span<const uint8_t>)>;
+  AvioOutput(AVFormatContext* context, OutputFile& file, Filter filter = {});
+  ~AvioOutput();
+  AvioOutput(const AvioOutput&) = delete;
+  AvioOutput& operator=(const AvioOutput&) = delete;
+
+  /// Flushes libav's buffer and throws any error seen so far.
+  void flush();
+
+ private:
+  static int write_bytes(void* self, AvioWriteBytes bytes, int count);
+  static int64_t seek(void* self, int64_t offset, int whence);
+
+  AVIOContext* io_ = nullptr;
+  OutputFile* file_;
+  Filter filter_;
+};
+
+/// A read-only file attached to a demuxer.
+class AvioInput {
+ public:
+  /// Throws Error{bad_input} when it can't be opened or is not a regular file.
+  explicit AvioInput(const std::filesystem::path& path);
+  ~AvioInput();
+  AvioInput(const AvioInput&) = delete;
+  AvioInput& operator=(const AvioInput&) = delete;
+
+  void attach(AVFormatContext* context);
+
+ private:
+  int fd_ = -1;
+  AVIOContext* io_ = nullptr;
+};
+
+}  // namespace t2v::media
