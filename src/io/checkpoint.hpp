@@ -19,11 +19,15 @@ struct Component {
   std::string name;            ///< "unet"
   std::string class_name;      ///< "UNet3DConditionModel", from model_index.json (or config.json's _class_name / architectures)
   std::filesystem::path path;  ///< the folder
+  std::filesystem::path weight_file = {};  ///< set when one file replaces the folder's weights
 
   Config config() const;  ///< config.json / scheduler_config.json / tokenizer_config.json / preprocessor_config.json
   /// Picks the weight file(s): diffusion_pytorch_model or model, safetensors before .bin, plain before `.fp16` unless
   /// `variant` asks for one, single file before shards.
   std::shared_ptr<const TensorFile> weights(std::string_view variant = {}) const;
+  bool has_config() const;
+  /// The file (or shard index) that weights() opens; nothing when the folder holds none.
+  std::optional<std::filesystem::path> find_weights(std::string_view variant = {}) const;
 };
 
 class Checkpoint {
