@@ -60,4 +60,7 @@ std::span<const SchedulerRow> scheduler_rows();
 /// that is not implemented is Error{unsupported}.
 std::unique_ptr<Scheduler> make_scheduler(std::string_view name, const io::Config& config, const SchedulerOptions& options);
 
+/// A sentence for the log when the choice is legal (from_config allows it) but hardly meant; empty otherwise.
+std::string scheduler_warning(std::string_view name, const io::Config& config);
+
 }  // namespace t2v::sampling
