@@ -5,6 +5,7 @@
 
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
 
 namespace t2v::log {
 
@@ -52,6 +53,23 @@ void setup(int verbosity, bool json) {
                                      : spdlog::level::trace);
   logger->flush_on(spdlog::level::info);
   spdlog::set_default_logger(std::move(logger));
+}
+
+void write(Level level, std::string_view format, std::initializer_list<std::string> arguments) {
+  constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::trace, spdlog::level::debug, spdlog::level::info,
+                                                   spdlog::level::warn, spdlog::level::err};
+  const auto spdlog_level = kLevels[static_cast<size_t>(level)];
+  if (!spdlog::should_log(spdlog_level)) return;
+  std::string text;
+  for (const auto& argument : arguments) {
+    const size_t open = format.find("{}");
+    if (open == std::string_view::npos) break;
+    text += format.substr(0, open);
+    text += argument;
+    format.remove_prefix(open + 2);
+  }
+  text += format;
+  spdlog::log(spdlog_level, spdlog::string_view_t(text.data(), text.size()));
 }
 
 }  // namespace t2v::log
