@@ -41,8 +41,8 @@ t2v_inputs=("$t2v_root"/{CMakeLists.txt,cmake,include,src,models,scripts/{setup,
 # One text for everything that chooses what is built; a change of it means configuring anew.
 t2v_settings() { printf '%s\n' "${T2V_DEPS:-}|${T2V_TORCH_DIR:-}|${T2V_CUDA:-}|${T2V_CMAKE_ARGS:-}|${CC:-}|${CXX:-}|${CXXFLAGS:-}"; }
 
-# Whether the build named by the stamp $1 is newer than everything it was made from. ctime is compared, so that files
-# put back with an old time count as changed; folders count too, for files added and removed.
+# Whether the build named by the stamp $1 is newer than everything it was made from. Folders count too, for files added
+# and removed, and ctime is compared, for files moved into place.
 t2v_fresh() {
   [ -e "$1" ] && [ "$(< "$1")" = "$(t2v_settings)" ] || return 1
   local newer
