@@ -31,6 +31,7 @@ std::vector<uint8_t> make_text_chunk(const std::string& metadata) {
   body += '\0';
   body += ascii_json(metadata);
   std::vector<uint8_t> chunk;
+  chunk.reserve(body.size() + 8);
   append_be32(chunk, static_cast<uint32_t>(body.size() - 4));
   chunk.insert(chunk.end(), body.begin(), body.end());
   const uint32_t crc =
