@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// Facts about a checkpoint that every family reports or reads in the same way.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "io/checkpoint.hpp"
+#include "t2v/pipeline.hpp"
+
+namespace t2v::models {
+
+ComponentInfo describe(const io::Component& component, int64_t parameters);
+
+/// The object "t2v" of model_index.json: what a checkpoint trained for this engine wants by default. diffusers ignores it.
+struct OwnDefaults {
+  std::optional<int64_t> width, height, frames, steps;
+  std::optional<double> cfg_scale;
+  std::optional<Rational> fps;
+  std::optional<int64_t> display_scale;  ///< whole factor by which frames are enlarged when no size is asked for
+};
+OwnDefaults own_defaults(const io::Checkpoint& checkpoint);
+
+}  // namespace t2v::models

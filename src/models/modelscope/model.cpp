@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "models/modelscope/model.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include <ATen/ops/empty.h>
+
+#include "core/log.hpp"
+#include "engine/device.hpp"
+#include "engine/memory_probe.hpp"
+#include "engine/stage.hpp"
+#include "media/video_reader.hpp"
+#include "models/decode.hpp"
+#include "models/describe.hpp"
+#include "models/modelscope/family.hpp"
+#include "models/modelscope/pipeline.hpp"
+#include "t2v/error.hpp"
+
+namespace t2v::models::modelscope {
+
+namespace {
+
+// Defaults of the two diffusers pipelines, where a checkpoint names none of its own.
+constexpr int64_t kFrames = 16, kSteps = 50;
+constexpr double kCfgScale = 9.0, kVideoCfgScale = 15.0, kVideoStrength = 0.6;
+
+constexpr std::array<std::string_view, 2> kPipelineClasses{"TextToVideoSDPipeline", "VideoToVideoSDPipeline"};
+
+std::unique_ptr<Model> open(io::Checkpoint checkpoint, const LoadOptions& options) {
+  return std::make_unique<ModelScopeModel>(std::move(checkpoint), options);
+}
+
+int64_t count_frames(const std::filesystem::path& file) {
+  const auto video = media::open_video(file);
+  std::vector<uint8_t> rgb;
+  int64_t frames = 0;
+  while (video->next(rgb)) ++frames;
+  return frames;
+}
+
+at::Tensor meta(at::IntArrayRef shape) {
+  return at::empty(shape, at::TensorOptions().dtype(c10::kFloat).device(c10::kMeta));
+}
+
+}  // namespace
+
+ModelFamily family() { return {"modelscope", kPipelineClasses, open}; }
+
+ModelScopeModel::ModelScopeModel(io::Checkpoint checkpoint, const LoadOptions& options)
+    : checkpoint_(std::move(checkpoint)), options_(options) {
+  placement_ = engine::resolve_placement(options, c10::kHalf);
+  const auto& unet = checkpoint_.component("unet");
+  const auto& vae = checkpoint_.component("vae");
+  auto unet_store = WeightStore::header_only(unet.weights());
+  unet_shapes_ = std::make_unique<UNet3DConditionModel>(UNet3DConfig::from(unet.config()), unet_store.root());
+  unet_store.expect_all_taken();
+  auto vae_store = vae::header_store(vae);
+  vae_shapes_ = std::make_unique<vae::AutoencoderKL>(vae::AutoencoderKLConfig::from(vae.config()), vae_store.root());
+  vae_store.expect_all_taken();
+  vae_placement_ = placement_;
+  if (vae_shapes_->config().force_upcast) vae_placement_.dtype = c10::kFloat;
+
+  const int64_t text_parameters = text::count_parameters(checkpoint_.component("text_encoder"));
+  info_.components = {
+      describe(checkpoint_.component("text_encoder"), text_parameters),
+      describe(unet, unet_store.parameter_count()),
+      describe(vae, vae_store.parameter_count()),
+  };
+  const int64_t element = c10::elementSize(placement_.dtype);
+  weight_bytes_ = (text_parameters + unet_store.parameter_count()) * element +
+                  vae_store.parameter_count() * static_cast<int64_t>(c10::elementSize(vae_placement_.dtype));
+  read_defaults();
+}
+
+void ModelScopeModel::read_defaults() {
+  info_.name = checkpoint_.path().filename().string();
+  info_.family = "modelscope";
+  info_.pipeline_class = checkpoint_.pipeline_class();
+  info_.content_hash = io::content_hash(checkpoint_);
+  info_.accepts = {"negative-prompt", "clip-skip", "video", "strength"};
+  const int64_t factor = vae_shapes_->spatial_factor();
+  // A checkpoint of ours says what it was made for in model_index.json's "t2v"; others have diffusers' defaults.
+  const OwnDefaults own = own_defaults(checkpoint_);
+  info_.width = own.width.value_or(unet_shapes_->config().sample_width * factor);
+  info_.height = own.height.value_or(unet_shapes_->config().sample_height * factor);
+  info_.frames = own.frames.value_or(kFrames);
+  info_.steps = own.steps.value_or(kSteps);
+  info_.cfg_scale = own.cfg_scale.value_or(kCfgScale);
+  info_.fps = own.fps.value_or(Rational{8, 1});
+  display_scale_ = own.display_scale.value_or(1);
+
+  const io::Config scheduler = checkpoint_.component("scheduler").config();
+  limits_.size_multiple = factor;
+  limits_.min_size = factor;
+  limits_.max_steps = scheduler.get_int("num_train_timesteps", 1000, 1, 100000);
+  limits_.default_sampler = checkpoint_.component("scheduler").class_name;
+}
+
+Plan ModelScopeModel::plan(const Request& request) const {
+  if (request.video.empty() && request.strength) {
+    throw Error(ErrorCode::usage, "--strength: wanted with --video, got no --video");
+  }
+  Plan plan = request.video.empty() ? plan_request(request, info_, limits_) : plan_video_input(request);
+  const int64_t factor = vae_shapes_->spatial_factor();
+  plan.latent_shape = {1, unet_shapes_->config().in_channels, plan.frames, *plan.request.height / factor,
+                       *plan.request.width / factor};
+  if (!request.width && !request.height && request.video.empty()) {
+    plan.width *= display_scale_;
+    plan.height *= display_scale_;
+  }
+  plan.device = engine::device_name(placement_);
+  plan.dtype = engine::dtype_name(placement_.dtype);
+  plan.memory = plan_memory(plan);
+  // Built and thrown away: refuses a combination of sampler, sigmas, spacing and steps now.
+  run_scheduler(plan, checkpoint_.component("scheduler").config());
+  return plan;
+}
+
+/// Video to video: size, frame count and rate come from the input file where the request is silent.
+Plan ModelScopeModel::plan_video_input(const Request& request) const {
+  media::VideoInfo video = media::open_video(request.video)->info();
+  if (video.frames == 0) video.frames = count_frames(request.video);
+  Request filled = request;
+  const int64_t multiple = limits_.size_multiple;
+  if (!filled.width) filled.width = video.width / multiple * multiple;
+  if (!filled.height) filled.height = video.height / multiple * multiple;
+  const bool has_rate = video.fps != Rational{1, 1};  // a numbered sequence has none
+  if (!filled.fps && has_rate) filled.fps = video.fps;
+  if (!filled.cfg_scale) filled.cfg_scale = kVideoCfgScale;
+  if (!filled.strength) filled.strength = kVideoStrength;
+  if (!filled.frames && !filled.seconds) filled.frames = video.frames;
+  Plan plan = plan_request(filled, info_, limits_);
+  if (plan.frames > video.frames) {
+    throw Error(ErrorCode::usage, "bad value: --frames: wanted at most the " + std::to_string(video.frames) +
+                                      " frames of " + request.video.string() + ", got " +
+                                      std::to_string(plan.frames));
+  }
+  return plan;
+}
+
+MemoryPlan ModelScopeModel::plan_memory(const Plan& plan) const {
+  const auto& shape = plan.latent_shape;  // [1, C, F, h, w]
+  const int64_t batch = *plan.request.cfg_scale > 1.0 ? 2 : 1;
+  const int64_t chunk = std::min(
+      plan.frames, plan.request.decode_chunk.value_or(default_decode_chunk(plan, placement_.device.is_cuda())));
+  // The probe counts fp32 numbers; fp16 halves them.
+  const auto scaled = [](int64_t bytes, c10::ScalarType dtype) {
+    return bytes * static_cast<int64_t>(c10::elementSize(dtype)) / 4;
+  };
+  MemoryPlan memory;
+  memory.weights = weight_bytes_;
+  memory.denoise_peak = scaled(engine::peak_tensor_bytes([&] {
+                                 unet_shapes_->forward(meta({batch, shape[1], shape[2], shape[3], shape[4]}), 1.0,
+                                                       meta({batch, 77, unet_shapes_->config().cross_attention_dim}));
+                               }),
+                               placement_.dtype);
+  memory.decode_peak = scaled(
+      engine::peak_tensor_bytes([&] { vae_shapes_->decode(meta({chunk, shape[1], shape[3], shape[4]})); }),
+      vae_placement_.dtype);
+  memory.total_peak =
+      engine::kLibraryBytes + memory.weights + std::max(memory.denoise_peak, memory.decode_peak);
+  return memory;
+}
+
+std::unique_ptr<Pipeline> ModelScopeModel::load(Progress& progress, Parts parts) const {
+  engine::apply_threads(options_);
+  const bool all = parts == Parts::all;
+  engine::StageScope stage(progress, Stage::load, all ? 3 : 1);
+  Networks networks;
+  if (all) {
+    networks.text_encoder = std::make_unique<text::TextEncoder>(checkpoint_.component("tokenizer"),
+                                                                checkpoint_.component("text_encoder"), placement_);
+    stage.step();
+    WeightStore store(checkpoint_.component("unet").weights(), placement_);
+    networks.unet = std::make_unique<UNet3DConditionModel>(unet_shapes_->config(), store.root());
+    stage.step();
+  }
+  networks.vae = vae::load(checkpoint_.component("vae"), vae_placement_);
+  stage.step();
+  return std::make_unique<ModelScopePipeline>(std::move(networks), checkpoint_.component("scheduler").config(),
+                                              placement_, vae_placement_);
+}
+
+}  // namespace t2v::models::modelscope

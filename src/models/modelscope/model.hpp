@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// An opened checkpoint of the family: configs read, file headers checked against the networks, nothing loaded.
+#pragma once
+
+#include <memory>
+
+#include "io/checkpoint.hpp"
+#include "models/modelscope/unet3d.hpp"
+#include "models/planning.hpp"
+#include "models/vae/autoencoder_kl.hpp"
+#include "t2v/pipeline.hpp"
+#include "tensor/placement.hpp"
+
+namespace t2v::models::modelscope {
+
+class ModelScopeModel final : public Model {
+ public:
+  ModelScopeModel(io::Checkpoint checkpoint, const LoadOptions& options);
+
+  const ModelInfo& info() const override { return info_; }
+  Plan plan(const Request& request) const override;
+  std::unique_ptr<Pipeline> load(Progress& progress, Parts parts) const override;
+
+ private:
+  void read_defaults();
+  Plan plan_video_input(const Request& request) const;
+  MemoryPlan plan_memory(const Plan& plan) const;
+
+  io::Checkpoint checkpoint_;
+  LoadOptions options_;
+  ModelInfo info_;
+  Limits limits_;
+  Placement placement_;      // of text encoder and unet
+  Placement vae_placement_;  // fp32 where the VAE's config forces it
+  int64_t display_scale_ = 1;
+  // The networks without data: parameter counts, strictness of headers, and the memory probe.
+  std::unique_ptr<UNet3DConditionModel> unet_shapes_;
+  std::unique_ptr<vae::AutoencoderKL> vae_shapes_;
+  int64_t weight_bytes_ = 0;
+};
+
+}  // namespace t2v::models::modelscope

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "models/modelscope/pipeline.hpp"
+
+#include <algorithm>
+
+#include <ATen/ops/cat.h>
+#include <c10/core/InferenceMode.h>
+
+#include "core/check.hpp"
+#include "core/text.hpp"
+#include "engine/frames.hpp"
+#include "engine/latents.hpp"
+#include "engine/sample.hpp"
+#include "engine/stage.hpp"
+#include "media/scale.hpp"
+#include "media/video_reader.hpp"
+#include "models/decode.hpp"
+#include "sampling/guidance.hpp"
+#include "tensor/operators.hpp"
+
+namespace t2v::models::modelscope {
+
+namespace {
+
+/// The state of a run is [F, C, h, w], the shape in which diffusers hands latents to its scheduler, because the noise
+/// of stochastic samplers is drawn in that shape. The network sees [B, C, F, h, w].
+at::Tensor to_state(const at::Tensor& video) { return video.squeeze(0).transpose(0, 1).contiguous(); }
+at::Tensor to_video(const at::Tensor& state) { return state.transpose(0, 1).unsqueeze(0); }
+
+/// UNet, prompt and guidance as one Denoiser.
+class GuidedUNet final : public sampling::Denoiser {
+ public:
+  GuidedUNet(const UNet3DConditionModel& unet, at::Tensor states, double cfg_scale, double guidance_rescale)
+      : unet_(unet),
+        states_(std::move(states)),
+        cfg_scale_(cfg_scale),
+        guidance_rescale_(guidance_rescale) {}
+
+  at::Tensor predict(const at::Tensor& x, const sampling::StepContext& step) override {
+    const bool guided = states_.size(0) == 2;  // [negative, prompt]
+    const at::Tensor video = to_video(x).to(states_.scalar_type());
+    const at::Tensor input = guided ? at::cat({video, video}, 0) : video;
+    const at::Tensor output = unet_.forward(input, step.timestep, states_);
+    if (!guided) return to_state(output);
+    const auto halves = output.chunk(2, 0);
+    const at::Tensor guided_output = sampling::combine_cfg(halves[0], halves[1], cfg_scale_);
+    return to_state(sampling::rescale_noise_cfg(guided_output, halves[1], guidance_rescale_));
+  }
+
+ private:
+  const UNet3DConditionModel& unet_;
+  at::Tensor states_;  // [1 or 2, L, D]
+  double cfg_scale_, guidance_rescale_;
+};
+
+c10::Device generator_device(const Request& request, const Placement& placement) {
+  if (request.rng == RngDevice::cpu) return c10::Device(c10::kCPU);
+  if (!placement.device.is_cuda()) {
+    throw Error(ErrorCode::usage, "--rng cuda: wanted a run on CUDA, got " + placement.device.str());
+  }
+  return placement.device;
+}
+
+at::Tensor given_latents(const std::filesystem::path& file, const std::vector<int64_t>& shape) {
+  const at::Tensor latents = engine::to_tensor(engine::load_latents(file));
+  if (latents.sizes() != at::IntArrayRef(shape)) {
+    throw Error(ErrorCode::bad_input, "bad latents: " + file.string() + ": wanted " + join_ints(shape) +
+                                          ", got " + join_ints(latents.sizes()));
+  }
+  return latents;
+}
+
+}  // namespace
+
+std::unique_ptr<sampling::Scheduler> run_scheduler(const Plan& plan, const io::Config& config) {
+  const Request& request = plan.request;
+  sampling::SchedulerOptions options;
+  options.steps = *request.steps;
+  options.eta = *request.eta;
+  options.sigmas = request.sigmas;
+  options.spacing = request.spacing;
+  if (!request.video.empty()) options.strength = *request.strength;
+  // A contract name may say more than its class ("dpmpp_2m_sde").
+  return sampling::make_scheduler(request.sampler.empty() ? plan.sampler_class : request.sampler, config, options);
+}
+
+ModelScopePipeline::ModelScopePipeline(Networks networks, io::Config scheduler, Placement placement,
+                                       Placement vae_placement)
+    : networks_(std::move(networks)),
+      scheduler_config_(std::move(scheduler)),
+      placement_(placement),
+      vae_placement_(vae_placement) {}
+
+ModelScopePipeline::TextConditioning ModelScopePipeline::encode_text(const Request& request,
+                                                                     Progress& progress) const {
+  const bool guided = *request.cfg_scale > 1.0;
+  engine::StageScope stage(progress, Stage::text, guided ? 2 : 1);
+  TextConditioning text;
+  text.prompt = networks_.text_encoder->encode(request.prompt, request.clip_skip.value_or(0)).hidden;
+  stage.step();
+  if (guided) {
+    // diffusers applies clip_skip to the positive prompt only.
+    text.negative = networks_.text_encoder->encode(request.negative_prompt.value_or(""), 0).hidden;
+    stage.step();
+  }
+  engine::require_finite(text.prompt, "text");
+  return text;
+}
+
+at::Tensor ModelScopePipeline::encode_video(const Plan& plan, Rng& rng) const {
+  const auto video = media::open_video(plan.request.video);
+  const int64_t width = *plan.request.width, height = *plan.request.height;
+  media::FrameScaler scaler(video->info().width, video->info().height, width, height, media::ScaleMethod::lanczos);
+  const bool same_size = video->info().width == width && video->info().height == height;
+  std::vector<at::Tensor> moments;
+  std::vector<uint8_t> rgb;
+  while (static_cast<int64_t>(moments.size()) < plan.frames && video->next(rgb)) {
+    const FrameView frame{video->info().width, video->info().height, rgb};
+    const FrameView sized = same_size ? frame : scaler.scale(frame);
+    const at::Tensor image = engine::rgb8_to_frame(sized.rgb, height, width).unsqueeze(0);
+    moments.push_back(networks_.vae->encode(image.to(vae_placement_.device, vae_placement_.dtype)));
+  }
+  const at::Tensor sample = vae::AutoencoderKL::sample(at::cat(moments, 0), rng);  // [F, C, h, w]
+  return networks_.vae->scale(sample).to(placement_.device, placement_.dtype);
+}
+
+at::Tensor ModelScopePipeline::initial_state(const Plan& plan, const sampling::Scheduler& scheduler,
+                                             Rng& rng) const {
+  if (!plan.request.video.empty()) {
+    const at::Tensor original = encode_video(plan, rng);
+    return scheduler.add_noise(original, rng.normal_like(original), 0);
+  }
+  const at::Tensor noise =
+      plan.request.init_latents.empty()
+          ? rng.normal(plan.latent_shape, placement_.dtype, placement_.device)
+          : given_latents(plan.request.init_latents, plan.latent_shape).to(placement_.device, placement_.dtype);
+  return to_state(noise * scheduler.init_noise_sigma());
+}
+
+Latents ModelScopePipeline::denoise(const Plan& plan, Progress& progress) {
+  T2V_CHECK(networks_.unet && networks_.text_encoder, "denoise() of a pipeline loaded for decoding only");
+  const c10::InferenceMode guard;
+  const Request& request = plan.request;
+  const TextConditioning text = encode_text(request, progress);
+  const at::Tensor states = text.negative ? at::cat({*text.negative, text.prompt}, 0) : text.prompt;
+
+  const auto scheduler = run_scheduler(plan, scheduler_config_);
+  Rng rng(static_cast<uint64_t>(*request.seed), generator_device(request, placement_));
+  GuidedUNet denoiser(*networks_.unet, states.to(placement_.dtype), *request.cfg_scale,
+                      *request.guidance_rescale);
+  const at::Tensor state =
+      engine::sample(*scheduler, initial_state(plan, *scheduler, rng), denoiser, rng, progress);
+  return engine::to_latents(to_video(state));
+}
+
+void ModelScopePipeline::decode(const Latents& latents, const Plan& plan, FrameSink& sink,
+                                Progress& progress) {
+  const c10::InferenceMode guard;
+  const at::Tensor state =
+      to_state(engine::to_tensor(latents)).to(vae_placement_.device, vae_placement_.dtype);
+  decode_frames(*networks_.vae, networks_.vae->unscale(state), plan, sink, progress);
+}
+
+}  // namespace t2v::models::modelscope

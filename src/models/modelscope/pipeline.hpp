@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// TextToVideoSDPipeline and VideoToVideoSDPipeline of diffusers 0.42.1
+// (pipelines/deprecated/text_to_video_synthesis): prompt (and video) -> latents -> frames.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "io/checkpoint.hpp"
+#include "models/modelscope/unet3d.hpp"
+#include "models/text/text_encoder.hpp"
+#include "models/vae/autoencoder_kl.hpp"
+#include "sampling/scheduler.hpp"
+#include "t2v/pipeline.hpp"
+#include "tensor/rng.hpp"
+
+namespace t2v::models::modelscope {
+
+/// The scheduler of a run, from the checkpoint's scheduler_config.json and the request.
+std::unique_ptr<sampling::Scheduler> run_scheduler(const Plan& plan, const io::Config& config);
+
+/// The loaded parts. With Parts::decoder only the VAE is there.
+struct Networks {
+  std::unique_ptr<text::TextEncoder> text_encoder;
+  std::unique_ptr<UNet3DConditionModel> unet;
+  std::unique_ptr<vae::AutoencoderKL> vae;
+};
+
+class ModelScopePipeline final : public Pipeline {
+ public:
+  ModelScopePipeline(Networks networks, io::Config scheduler, Placement placement, Placement vae_placement);
+
+  Latents denoise(const Plan& plan, Progress& progress) override;                     // [1, C, F, h, w]
+  void decode(const Latents& latents, const Plan& plan, FrameSink& sink, Progress& progress) override;
+
+ private:
+  struct TextConditioning {
+    at::Tensor prompt;                   // [1, L, D]
+    std::optional<at::Tensor> negative;  // [1, L, D]; absent: no classifier-free guidance
+  };
+  TextConditioning encode_text(const Request& request, Progress& progress) const;
+  at::Tensor initial_state(const Plan& plan, const sampling::Scheduler& scheduler, Rng& rng) const;
+  at::Tensor encode_video(const Plan& plan, Rng& rng) const;
+
+  Networks networks_;
+  io::Config scheduler_config_;
+  Placement placement_, vae_placement_;
+};
+
+}  // namespace t2v::models::modelscope
