@@ -33,13 +33,13 @@ std::string replace_nonfinite(std::string_view text) {
       if (text[0] == '"') in_string = false;
     } else if (text[0] == '"') {
       in_string = true;
-    } else if (text.starts_with("Infinity")) {
-      out += kInfinityText;
-      text.remove_prefix(8);
-      continue;
-    } else if (text.starts_with("NaN")) {
-      out += kNanText;
-      text.remove_prefix(3);
+    } else if (text.starts_with("Infinity") || text.starts_with("NaN")) {
+      // The spaces keep what touches the literal ("1Infinity", "NaN2") an error.
+      const bool is_infinity = text[0] == 'I';
+      if (out.empty() || out.back() != '-') out += ' ';
+      out += is_infinity ? kInfinityText : kNanText;
+      out += ' ';
+      text.remove_prefix(is_infinity ? 8 : 3);
       continue;
     }
     out += text.substr(0, take);
