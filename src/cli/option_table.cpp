@@ -113,7 +113,7 @@ const std::array kOptions = std::to_array<Option>({
     {"output", "-o", "FILE", "format by extension: .mp4 .mov .mkv .webm .gif .webp .y4m .png (f%04d.png: one file a frame); '-': y4m on standard output",
      Group::output, kWrite, T2V_PLAIN(output, path)},
     {"format", "", "NAME", "format when the extension does not say it",
-     Group::output, kWrite, T2V_PLAIN(output, format), 0, 0, "mp4 mov mkv webm gif webp y4m png"},
+     Group::output, kWrite, T2V_PLAIN(output, format), 0, 0, "mp4 mov mkv webm gif webp y4m png hash null"},
     {"codec", "", "NAME", "encoder (default: libx264)", Group::output, kWrite, T2V_SETTING(output, codec)},
     {"crf", "", "N", "quality of the encoder, 0 is best (default 18)", Group::output, kWrite, set_crf, get_crf, 0, 63},
     {"pix-fmt", "", "NAME", "pixel format (default yuv420p)", Group::output, kWrite, T2V_SETTING(output, pix_fmt)},

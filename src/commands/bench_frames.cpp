@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "commands/bench_frames.hpp"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+
+#include "core/text.hpp"
+#include "t2v/error.hpp"
+#include "t2v/frame_sink.hpp"
+
+namespace t2v::commands {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A folder of our own that goes away with everything in it.
+class ScratchFolder {
+ public:
+  ScratchFolder() {
+    std::error_code problem;
+    std::string name = (fs::temp_directory_path(problem) / "t2v-XXXXXX").string();
+    if (problem || !mkdtemp(name.data())) {
+      throw Error(ErrorCode::output, "temporary folder: wanted one that can be written, got none", "set TMPDIR");
+    }
+    path_ = name;
+  }
+  ~ScratchFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+/// A moving gradient with some texture: neither trivial nor noise for an encoder.
+void draw(std::vector<uint8_t>& rgb, int64_t width, int64_t height, int64_t frame) {
+  size_t at = 0;
+  for (int64_t y = 0; y < height; ++y) {
+    for (int64_t x = 0; x < width; ++x) {
+      rgb[at++] = static_cast<uint8_t>(x + 3 * frame);
+      rgb[at++] = static_cast<uint8_t>(y + 2 * frame);
+      rgb[at++] = static_cast<uint8_t>((x * y >> 5) + frame);
+    }
+  }
+}
+
+void write_clip(FrameSink& sink, int64_t width, int64_t height, int64_t frames) {
+  std::vector<uint8_t> rgb(static_cast<size_t>(width * height * 3));
+  for (int64_t i = 0; i < frames; ++i) {
+    draw(rgb, width, height, i);
+    sink.write({.width = width, .height = height, .rgb = rgb});
+  }
+  sink.finish();
+}
+
+}  // namespace
+
+std::vector<double> encode_seconds(int64_t width, int64_t height) {
+  constexpr int kPasses = 3;
+  constexpr int64_t kFrames = 48;
+  const ScratchFolder folder;
+  std::vector<double> seconds;
+  for (int pass = 0; pass < kPasses; ++pass) {
+    const auto start = std::chrono::steady_clock::now();
+    const auto sink = open_sink(folder.path() / "bench.mp4", {.width = width, .height = height, .fps = {24, 1}, .overwrite = true});
+    write_clip(*sink, width, height, kFrames);
+    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / kFrames);
+  }
+  return seconds;
+}
+
+std::string test_encode(const std::string& format) {
+  constexpr int64_t kSide = 64;
+  constexpr int64_t kFrames = 8;
+  const ScratchFolder folder;
+  const fs::path file = folder.path() / ("doctor." + format);
+  const auto sink = open_sink(file, {.width = kSide, .height = kSide, .fps = {8, 1}});
+  write_clip(*sink, kSide, kSide, kFrames);
+  return human_bytes(static_cast<int64_t>(fs::file_size(file))) + " for " + std::to_string(kFrames) + " frames of 64x64";
+}
+
+}  // namespace t2v::commands

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// `t2v info`: what is in a checkpoint, a weight or latents file, or a video made by t2v.
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <numeric>
+#include <set>
+
+#include "cli/streams.hpp"
+#include "cli/values.hpp"
+#include "commands/inspect.hpp"
+#include "commands/settings.hpp"
+#include "commands/tools.hpp"
+#include "core/text.hpp"
+#include "io/checkpoint.hpp"
+#include "io/tensor_file.hpp"
+#include "media/metadata.hpp"
+#include "media/video_reader.hpp"
+
+namespace t2v::commands {
+
+namespace {
+
+using io::Json;
+
+Json component_json(const ComponentInfo& part) {
+  return {{"name", part.name}, {"class", part.class_name}, {"parameters", part.parameters}, {"dtype", part.dtype}, {"bytes", part.file_bytes}};
+}
+
+Json checkpoint_json(const std::string& path, const Tools& tools) {
+  const auto checkpoint = io::Checkpoint::open(path);
+  Json report{{"kind", "checkpoint"}, {"path", path}, {"pipeline", checkpoint.pipeline_class()}};
+  try {
+    const auto model = tools.open_model({.model = path});
+    const ModelInfo& facts = model->info();
+    report["family"] = facts.family;
+    report["supported"] = true;
+    report["content_hash"] = facts.content_hash;
+    report["defaults"] = {{"width", facts.width},         {"height", facts.height}, {"frames", facts.frames},
+                          {"fps", cli::rational_text(facts.fps)}, {"steps", facts.steps},   {"cfg-scale", facts.cfg_scale}};
+    report["accepts"] = facts.accepts;
+    for (const auto& part : facts.components) report["components"].push_back(component_json(part));
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::unsupported) throw;
+    report["supported"] = false;
+    report["reason"] = error.what();
+    for (const auto& [name, part] : checkpoint.components()) {
+      report["components"].push_back({{"name", name}, {"class", part.class_name}});
+    }
+  }
+  return report;
+}
+
+int64_t element_count(const io::TensorView& view) {
+  return std::accumulate(view.shape.begin(), view.shape.end(), int64_t{1}, std::multiplies<>());
+}
+
+Json tensors_json(const std::string& path, FileKind kind) {
+  const auto file = io::open_tensor_file(path);
+  int64_t parameters = 0;
+  std::set<std::string> dtypes;
+  for (const auto& [name, view] : file->tensors()) {
+    parameters += element_count(view);
+    dtypes.emplace(io::dtype_name(view.dtype));
+  }
+  Json report{{"kind", kind == FileKind::latents ? "latents" : "weights"}, {"path", path},
+              {"tensors", file->tensors().size()}, {"parameters", parameters},
+              {"dtypes", dtypes}, {"bytes", file->file_bytes()}};
+  if (kind == FileKind::latents) {
+    report["shape"] = file->tensors().find("latents")->second.shape;
+    if (const auto found = file->metadata().find("settings"); found != file->metadata().end()) {
+      report["settings"] = io::parse_json(found->second, path);
+    }
+  } else if (!file->metadata().empty()) {
+    report["metadata"] = file->metadata();
+  }
+  return report;
+}
+
+Json media_json(const std::string& path) {
+  const auto video = media::open_video(path);
+  const media::VideoInfo& facts = video->info();
+  Json report{{"kind", "video"}, {"path", path}, {"container", facts.container}, {"codec", facts.codec},
+              {"pix-fmt", facts.pix_fmt}, {"width", facts.width}, {"height", facts.height},
+              {"fps", cli::rational_text(facts.fps)}, {"frames", facts.frames}, {"seconds", facts.seconds},
+              {"matrix", facts.matrix}, {"range", facts.range}};
+  if (const auto settings = media::read_metadata(path)) report["settings"] = io::parse_json(*settings, path);
+  return report;
+}
+
+std::string scalar_text(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : settings_text(value);
+}
+
+std::string component_line(const Json& part) {
+  std::string line = part["name"].get<std::string>() + ": " + part["class"].get<std::string>();
+  if (part.value("parameters", int64_t{0}) > 0) line += ", " + std::to_string(part["parameters"].get<int64_t>()) + " parameters";
+  if (!part.value("dtype", std::string{}).empty()) line += ", " + part["dtype"].get<std::string>();
+  if (part.value("bytes", int64_t{0}) > 0) line += ", " + human_bytes(part["bytes"].get<int64_t>());
+  return line;
+}
+
+/// One `key  value` line each; nested objects are indented.
+void append_lines(std::string& out, const Json& object, size_t indent) {
+  constexpr size_t kColumn = 18;
+  for (const auto& [key, value] : object.items()) {
+    std::string name = std::string(indent, ' ') + key;
+    if (key == "components") {
+      for (const auto& part : value) out += std::string(indent, ' ') + cli::one_line(component_line(part)) + "\n";
+      continue;
+    }
+    if (value.is_object()) {
+      out += name + "\n";
+      append_lines(out, value, indent + 2);
+      continue;
+    }
+    if (name.size() < kColumn) name.resize(kColumn, ' ');
+    const bool is_size = key == "bytes" && value.is_number_integer();
+    out += name + " " + cli::one_line(is_size ? human_bytes(value.get<int64_t>()) : scalar_text(value)) + "\n";
+  }
+}
+
+}  // namespace
+
+int info(const Invocation& invocation, const Tools& tools) {
+  const std::string& path = invocation.operands.front();
+  const FileKind kind = kind_of(path);
+  const Json report = kind == FileKind::checkpoint ? checkpoint_json(path, tools)
+                      : kind == FileKind::media    ? media_json(path)
+                                                   : tensors_json(path, kind);
+  std::string out;
+  if (invocation.run.json) {
+    out = settings_text(report) + "\n";
+  } else {
+    append_lines(out, report, 0);
+  }
+  cli::print_data(out);
+  return 0;
+}
+
+int models(const Invocation& invocation, const Tools& tools) {
+  Json found = Json::array();
+  for (const auto& path : io::find_models()) {
+    Json row{{"name", path.filename().string()}, {"path", path.string()}};
+    try {
+      const auto model = tools.open_model({.model = path.string()});
+      int64_t parameters = 0;
+      int64_t bytes = 0;
+      for (const auto& part : model->info().components) {
+        parameters += part.parameters;
+        bytes += part.file_bytes;
+      }
+      row["family"] = model->info().family;
+      row["parameters"] = parameters;
+      row["bytes"] = bytes;
+    } catch (const Error& error) {
+      row["problem"] = error.what();  // a table of models must not end at the first bad one
+    }
+    found.push_back(std::move(row));
+  }
+  std::string out;
+  if (invocation.run.json) {
+    out = settings_text(found) + "\n";
+  } else if (found.empty()) {
+    out = "no models found; put checkpoint folders into a folder and name it in $T2V_MODELS\n";
+  }
+  for (const auto& row : found) {
+    if (invocation.run.json) break;
+    const std::string what = row.contains("problem")
+                                 ? row["problem"].get<std::string>()
+                                 : row["family"].get<std::string>() + ", " + human_bytes(row["bytes"].get<int64_t>());
+    out += cli::one_line(row["name"].get<std::string>() + "  " + what + "  " + row["path"].get<std::string>()) + "\n";
+  }
+  cli::print_data(out);
+  return 0;
+}
+
+}  // namespace t2v::commands
