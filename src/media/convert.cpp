@@ -26,13 +26,15 @@ bool is_full_range_name(AVPixelFormat format) {
 
 }  // namespace
 
-ColorTags color_tags(AVPixelFormat format) {
+ColorTags color_tags(AVPixelFormat format, AVCodecID codec) {
   ColorTags tags;
   if (is_rgb(format)) {
     tags.matrix = AVCOL_SPC_RGB;
     tags.range = AVCOL_RANGE_JPEG;
     return tags;
   }
+  // VP8 is BT.601 by definition (RFC 6386, 9.2); its decoders look at no tag.
+  if (codec == AV_CODEC_ID_VP8) tags.matrix = AVCOL_SPC_SMPTE170M;
   if (is_full_range_name(format)) tags.range = AVCOL_RANGE_JPEG;
   const AVPixFmtDescriptor* descriptor = av_pix_fmt_desc_get(format);
   if (descriptor && descriptor->log2_chroma_w == 1 && descriptor->log2_chroma_h == 1)
@@ -46,7 +48,7 @@ FrameConverter::FrameConverter(int64_t width, int64_t height, AVPixelFormat form
       height_(static_cast<int>(height)),
       format_(format),
       tags_(tags) {
-  if (has_own_conversion(format)) return;
+  if (has_own_conversion(format) && tags.matrix != AVCOL_SPC_SMPTE170M) return;
   // SWS_AREA averages chroma; with ACCURATE_RND and FULL_CHR_H_INP swscale stays within 0.51 levels
   // of the formula.
   sws_.reset(sws_getContext(
@@ -58,7 +60,8 @@ FrameConverter::FrameConverter(int64_t width, int64_t height, AVPixelFormat form
                 std::string("--pix-fmt: RGB can't be converted to ") + av_get_pix_fmt_name(format));
   }
   if (!is_rgb(format)) {
-    const int* matrix = sws_getCoefficients(SWS_CS_ITU709);
+    const int* matrix =
+        sws_getCoefficients(tags.matrix == AVCOL_SPC_SMPTE170M ? SWS_CS_ITU601 : SWS_CS_ITU709);
     const int full = color_tags(format).range == AVCOL_RANGE_JPEG ? 1 : 0;
     sws_setColorspaceDetails(sws_.get(), matrix, 1, matrix, full, 0, 1 << 16, 1 << 16);
   }

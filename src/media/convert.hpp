@@ -20,7 +20,7 @@ struct ColorTags {
             AVCOL_TRC_UNSPECIFIED, AVCHROMA_LOC_UNSPECIFIED};
   }
 };
-ColorTags color_tags(AVPixelFormat format);
+ColorTags color_tags(AVPixelFormat format, AVCodecID codec = AV_CODEC_ID_NONE);
 
 class FrameConverter {
  public:

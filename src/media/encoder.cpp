@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdlib>
 #include <numeric>
 #include <string_view>
 
@@ -141,6 +142,12 @@ void set_preset(const EncoderRow* row, const EncoderRequest& request, const std:
   options.set(std::string(row->preset_option), preset);
 }
 
+/// Two encoders print to standard error by themselves, past libav's log.
+void quiet_encoder(const std::string& name, Options& options) {
+  if (name == "libx265") options.set("x265-params", "log-level=none");
+  if (name == "libsvtav1") ::setenv("SVT_LOG", "1", 0);  // errors only; no other switch exists
+}
+
 std::vector<std::string> option_names(const AVCodecContext* context) {
   std::vector<std::string> names;
   const AVOption* option = nullptr;
@@ -230,7 +237,7 @@ VideoEncoder::VideoEncoder(const EncoderRequest& request) {
 
   context_.reset(avcodec_alloc_context3(codec));
   if (!context_) throw Error(ErrorCode::no_resource, "encoder " + name_ + ": out of memory");
-  const ColorTags tags = request.is_tagged ? color_tags(format) : ColorTags::none();
+  const ColorTags tags = request.is_tagged ? color_tags(format, codec->id) : ColorTags::none();
   context_->width = static_cast<int>(request.width);
   context_->height = static_cast<int>(request.height);
   context_->pix_fmt = format;
@@ -252,6 +259,7 @@ VideoEncoder::VideoEncoder(const EncoderRequest& request) {
   const EncoderRow* row = encoder_row(name_);
   set_quality(row, request, context_.get(), options);
   set_preset(row, request, name_, options);
+  quiet_encoder(name_, options);
   for (const auto& [key, value] : request.options) options.set(key, value);
   if (const int code = avcodec_open2(context_.get(), codec, options.address()); code < 0) {
     throw Error(ErrorCode::unsupported, "encoder " + name_ + ": can't be opened: " + av_words(code),

@@ -62,7 +62,9 @@ FilterGraph::FilterGraph(const std::string& text, const std::vector<Source>& sou
 }
 
 void FilterGraph::push(size_t input, AVFrame* frame) {
-  av_check(av_buffersrc_add_frame_flags(inputs_[input], frame, AV_BUFFERSRC_FLAG_KEEP_REF),
+  // PUSH: filter now; otherwise frames pile up in the graph until something is pulled.
+  av_check(av_buffersrc_add_frame_flags(inputs_[input], frame,
+                                        AV_BUFFERSRC_FLAG_KEEP_REF | AV_BUFFERSRC_FLAG_PUSH),
            "av_buffersrc_add_frame", "filter", ErrorCode::no_resource);
 }
 

@@ -5,8 +5,8 @@
 // A palette needs every frame before the first one can be written. Frames are therefore spooled,
 // raw, to an unnamed temporary file (3 bytes a pixel, in the output's folder), while palettegen
 // counts their colours; finish() reads them back one by one. palettegen remembers every different
-// colour, so after kExactPixels pixels colours are rounded to 6 bits a channel before they are
-// counted: at most 2^18 + kExactPixels entries, whatever the length.
+// colour, so after kExactPixels pixels colours are rounded to 5 bits a channel before they are
+// counted: at most 2^15 + kExactPixels entries, whatever the length.
 #include <cmath>
 #include <cstring>
 #include <optional>
@@ -27,8 +27,9 @@ namespace t2v::media {
 
 namespace {
 
-constexpr int64_t kExactPixels = int64_t{1} << 20;
-constexpr int kMinDelay = 2;  // hundredths of a second; browsers show 0 and 1 as 10
+constexpr int64_t kExactPixels = int64_t{1}
+                                 << 18;  // palettegen takes up to 64 bytes a colour: 16 MB
+constexpr int kMinDelay = 2;             // hundredths of a second; browsers show 0 and 1 as 10
 
 /// When frame i is shown, in hundredths of a second.
 class GifClock {
@@ -73,15 +74,21 @@ class Spool {
   size_t frame_bytes_;
 };
 
-/// rgb [H W 3] to BGRA words; `mask` clears low bits, which `fill` sets to the middle of their
-/// range.
-void to_bgra(std::span<const uint8_t> rgb, uint8_t mask, uint8_t fill, AVFrame* out) {
+/// 5 bits spread over 0..255, so that black stays black and white stays white.
+uint8_t round_to_5_bits(uint8_t value) {
+  return static_cast<uint8_t>((value & 0xF8) | (value >> 5));
+}
+
+/// rgb [H W 3] to BGRA words.
+void to_bgra(std::span<const uint8_t> rgb, bool exact, AVFrame* out) {
   for (int y = 0; y < out->height; ++y) {
     uint8_t* row = out->data[0] + y * out->linesize[0];
     const uint8_t* source = rgb.data() + static_cast<size_t>(3) * y * out->width;
     for (int x = 0; x < out->width; ++x) {
-      for (int c = 0; c < 3; ++c)
-        row[4 * x + c] = static_cast<uint8_t>((source[3 * x + 2 - c] & mask) | fill);
+      for (int c = 0; c < 3; ++c) {
+        const uint8_t value = source[3 * x + 2 - c];
+        row[4 * x + c] = exact ? value : round_to_5_bits(value);
+      }
       row[4 * x + 3] = 255;
     }
   }
@@ -110,7 +117,7 @@ class GifSink final : public FrameSink {
               "a frame has the size its sink was opened with");
     spool_->append(frame.rgb, file_->where());
     const bool exact = (frames_ + 1) * width_ * height_ <= kExactPixels;
-    push(*statistics_, frames_, frame.rgb, exact ? 0xFF : 0xFC, exact ? 0 : 2);
+    push(*statistics_, frames_, frame.rgb, exact);
     ++frames_;
   }
 
@@ -132,11 +139,10 @@ class GifSink final : public FrameSink {
  private:
   FilterGraph::Source source() const { return {AV_PIX_FMT_BGRA, width_, height_, {1, 100}}; }
 
-  void push(FilterGraph& graph, int64_t pts, std::span<const uint8_t> rgb, uint8_t mask,
-            uint8_t fill) {
+  void push(FilterGraph& graph, int64_t pts, std::span<const uint8_t> rgb, bool exact) {
     av_check(av_frame_make_writable(frame_.get()), "av_frame_make_writable", file_->where(),
              ErrorCode::no_resource);
-    to_bgra(rgb, mask, fill, frame_.get());
+    to_bgra(rgb, exact, frame_.get());
     frame_->pts = pts;
     graph.push(0, frame_.get());
   }
@@ -179,7 +185,7 @@ class GifSink final : public FrameSink {
     std::vector<uint8_t> rgb(static_cast<size_t>(3) * width_ * height_);
     for (int64_t i = 0; i < frames_; ++i) {
       spool_->read(i, rgb, file_->where());
-      push(graph, clock_.start(i), rgb, 0xFF, 0);
+      push(graph, clock_.start(i), rgb, true);
       while (UniqueFrame frame = graph.pull()) encode(frame.get(), packet.get());
     }
     graph.close(0);

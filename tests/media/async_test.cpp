@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// The worker before a sink: order, errors, cancelling, and memory that does not grow.
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "media/async_sink.hpp"
+#include "media_support.hpp"
+
+namespace t2v::media::test {
+namespace {
+
+struct Record {
+  std::vector<uint8_t> first_bytes;
+  int64_t fail_at = -1;
+  std::atomic<int> finished{0}, destroyed{0};
+  int delay_ms = 0;
+};
+
+class RecordingSink final : public FrameSink {
+ public:
+  explicit RecordingSink(Record& record) : record_(&record) {}
+  ~RecordingSink() override { ++record_->destroyed; }
+  void write(const FrameView& frame) override {
+    if (record_->delay_ms > 0)
+      std::this_thread::sleep_for(std::chrono::milliseconds(record_->delay_ms));
+    if (static_cast<int64_t>(record_->first_bytes.size()) == record_->fail_at) {
+      throw Error(ErrorCode::output, "can't write: disk full");
+    }
+    record_->first_bytes.push_back(frame.rgb[0]);
+  }
+  void finish() override { ++record_->finished; }
+
+ private:
+  Record* record_;
+};
+
+Picture numbered(int index) {
+  return {4, 2, std::vector<uint8_t>(24, static_cast<uint8_t>(index))};
+}
+
+TEST(AsyncSink, passes_every_frame_in_order) {
+  Record record;
+  AsyncSink sink(std::make_unique<RecordingSink>(record));
+  for (int i = 0; i < 200; ++i) sink.write(numbered(i).view());
+  sink.finish();
+  ASSERT_EQ(record.first_bytes.size(), 200U);
+  for (size_t i = 0; i < 200; ++i) EXPECT_EQ(record.first_bytes[i], i);
+  EXPECT_EQ(record.finished, 1);
+}
+
+TEST(AsyncSink, an_error_comes_back_at_a_later_write) {
+  Record record;
+  record.fail_at = 3;
+  AsyncSink sink(std::make_unique<RecordingSink>(record));
+  const std::string message = error_of(ErrorCode::output, [&] {
+    for (int i = 0; i < 1000; ++i) sink.write(numbered(i).view());
+  });
+  EXPECT_NE(message.find("disk full"), std::string::npos);
+  error_of(ErrorCode::output, [&] { sink.finish(); });
+  EXPECT_EQ(record.finished, 0);
+}
+
+TEST(AsyncSink, an_error_of_the_last_frame_comes_back_at_finish) {
+  Record record;
+  record.fail_at = 1;
+  record.delay_ms = 20;
+  AsyncSink sink(std::make_unique<RecordingSink>(record));
+  sink.write(numbered(0).view());
+  sink.write(numbered(1).view());
+  error_of(ErrorCode::output, [&] { sink.finish(); });
+  EXPECT_EQ(record.finished, 0);
+}
+
+TEST(AsyncSink, destruction_without_finish_drops_the_queue) {
+  Record record;
+  record.delay_ms = 20;
+  {
+    AsyncSink sink(std::make_unique<RecordingSink>(record));
+    for (int i = 0; i < 3; ++i) sink.write(numbered(i).view());
+  }
+  EXPECT_LT(record.first_bytes.size(), 3U);
+  EXPECT_EQ(record.finished, 0);
+  EXPECT_EQ(record.destroyed, 1);
+}
+
+TEST(AsyncSink, writing_waits_when_the_queue_is_full) {
+  Record record;
+  record.delay_ms = 5;
+  AsyncSink sink(std::make_unique<RecordingSink>(record), 2);
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < 12; ++i) sink.write(numbered(i).view());
+  // At most two buffers are ahead of the slow sink, so ten of its twelve waits have passed.
+  EXPECT_GE(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(10 * 5 - 10));
+  sink.finish();
+}
+
+int64_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  int64_t total = 0, resident = 0;
+  statm >> total >> resident;
+  return resident * ::sysconf(_SC_PAGESIZE);
+}
+
+TEST(AsyncSink, memory_does_not_grow_with_the_clip) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers keep freed memory";
+#endif
+  for (const char* name : {"long.mp4", "long.gif", "long.webp", "long.mkv"}) {
+    TempFolder folder;
+    auto sink = open_sink(folder / name, spec_of(64, 64, {24, 1}));
+    int64_t settled = 0;
+    for (int i = 0; i < 2000; ++i) {
+      sink->write(gradient(64, 64, i).view());
+      if (i == 200) settled = resident_bytes();
+    }
+    const int64_t growth = resident_bytes() - settled;
+    sink->finish();
+    // x264's look-ahead and the muxer's index (some 50 bytes a frame) are all that may still move;
+    // 1,800 frames of 12 KiB would be 22 MB.
+    EXPECT_LT(growth, 4 << 20) << name;
+  }
+}
+
+}  // namespace
+}  // namespace t2v::media::test

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reading: sequences, limits, and files that are not what they say.
+#include "media/video_reader.hpp"
+
+#include "media/compare.hpp"
+#include "media_support.hpp"
+
+namespace t2v::media::test {
+namespace {
+
+void write_bytes(const fs::path& path, const std::vector<uint8_t>& bytes) {
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes.data()),
+             static_cast<std::streamsize>(bytes.size()));
+}
+
+TEST(VideoReader, a_sequence_starts_at_its_lowest_number) {
+  TempFolder folder;
+  write_clip(folder / "f%02d.png", spec_of(8, 8), 5);
+  fs::remove(folder / "f00.png");
+  fs::remove(folder / "f01.png");
+  const auto video = open_video(folder / "f%02d.png");
+  EXPECT_EQ(video->info().frames, 3);
+  std::vector<uint8_t> rgb;
+  ASSERT_TRUE(video->next(rgb));
+  EXPECT_EQ(rgb, gradient(8, 8, 2).rgb);
+}
+
+TEST(VideoReader, a_gap_in_a_sequence_is_named) {
+  TempFolder folder;
+  write_clip(folder / "f%02d.png", spec_of(8, 8), 5);
+  fs::remove(folder / "f02.png");
+  const std::string message =
+      error_of(ErrorCode::bad_input, [&] { open_video(folder / "f%02d.png"); });
+  EXPECT_NE(message.find("f02.png"), std::string::npos) << message;
+}
+
+TEST(VideoReader, frame_limit_stops_early) {
+  TempFolder folder;
+  for (const char* name : {"a.mp4", "a.webp", "a%d.png"}) {
+    write_clip(folder / name, spec_of(16, 16), 9);
+    const auto video = open_video(folder / name, {.max_frames = 4});
+    std::vector<uint8_t> rgb;
+    int count = 0;
+    while (video->next(rgb)) ++count;
+    EXPECT_EQ(count, 4) << name;
+  }
+}
+
+TEST(VideoReader, pictures_above_the_limit_are_refused) {
+  TempFolder folder;
+  for (const char* name : {"a.png", "a.mp4", "a.webp"}) {
+    write_clip(folder / name, spec_of(64, 64), std::string_view(name) == "a.png" ? 1 : 2);
+    error_of(ErrorCode::bad_input, [&] { open_video(folder / name, {.max_side = 32}); });
+    error_of(ErrorCode::bad_input, [&] { open_video(folder / name, {.max_pixels = 1000}); });
+  }
+}
+
+TEST(VideoReader, missing_empty_and_foreign_files_are_input_errors) {
+  TempFolder folder;
+  write_bytes(folder / "empty.mp4", {});
+  write_bytes(folder / "text.mp4", std::vector<uint8_t>(1000, 'x'));
+  for (const char* name : {"none.mp4", "none%d.png", "empty.mp4", "text.mp4"}) {
+    error_of(ErrorCode::bad_input, [&] { open_video(folder / name); });
+  }
+  error_of(ErrorCode::bad_input, [&] { open_video(folder.path()); });
+  error_of(ErrorCode::bad_input, [&] { open_video("/dev/zero"); });
+}
+
+TEST(VideoReader, a_playlist_can_not_make_it_read_other_files) {
+  TempFolder folder;
+  write_clip(folder / "secret.mp4", spec_of(16, 16), 2);
+  const std::string target = (folder / "secret.mp4").string();
+  const std::string concat = "ffconcat version 1.0\nfile " + target + "\n";
+  const std::string playlist =
+      "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n" + target + "\n#EXT-X-ENDLIST\n";
+  write_bytes(folder / "a.ffconcat", {concat.begin(), concat.end()});
+  write_bytes(folder / "a.m3u8", {playlist.begin(), playlist.end()});
+  const auto read_all = [&](const char* name) {
+    const auto video = open_video(folder / name);
+    std::vector<uint8_t> rgb;
+    while (video->next(rgb)) {
+    }
+  };
+  error_of(ErrorCode::bad_input, [&] { read_all("a.ffconcat"); });
+  error_of(ErrorCode::bad_input, [&] { read_all("a.m3u8"); });
+}
+
+TEST(VideoReader, cut_and_flipped_bytes_never_crash) {
+  for (const char* name : {"a.mp4", "a.webp", "a.gif", "a.y4m", "a.mkv", "a.png"}) {
+    TempFolder folder;
+    VideoSpec spec = spec_of(32, 32);
+    spec.metadata = "{\"a\":1}";
+    write_clip(folder / name, spec, std::string_view(name) == "a.png" ? 1 : 4);
+    const auto whole = read_bytes(folder / name);
+    for (size_t trial = 0; trial < 40; ++trial) {
+      std::vector<uint8_t> bytes = whole;
+      if (trial % 2 == 0) {
+        bytes.resize(whole.size() * trial / 40);
+      } else {
+        for (size_t k = 0; k < 8; ++k)
+          bytes[(trial * 7919 + k * 104729) % bytes.size()] ^= static_cast<uint8_t>(trial * 37 + k);
+      }
+      write_bytes(folder / name, bytes);
+      try {
+        const auto video = open_video(folder / name);
+        std::vector<uint8_t> rgb;
+        while (video->next(rgb)) {
+        }
+      } catch (const Error& error) {
+        EXPECT_TRUE(error.code() == ErrorCode::bad_input || error.code() == ErrorCode::unsupported)
+            << error.what();
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace t2v::media::test
