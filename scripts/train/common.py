@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every stage of the training shares: the clock, checkpoints, the learning rate and the moving average.
+
+A stage is boxed in time, not in steps: the learning rate follows the share of its minutes that are used up, so a slow
+machine gives a worse model and never an unfinished schedule. A stage survives a kill: it saves every few minutes and on
+SIGTERM, and goes on where it was.
+"""
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+STOP = {"asked": False}
+
+
+def install_signals() -> None:
+    def ask(_signal, _frame):
+        STOP["asked"] = True
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)
+
+
+def log(*words) -> None:
+    print(time.strftime("%H:%M:%S"), *words, flush=True)
+
+
+def load_config(path: str | Path) -> dict:
+    return json.loads(Path(path).read_text())
+
+
+def setup(config: dict) -> torch.device:
+    """Device and thread settings; the same seed gives the same stream of clips, not the same weights to the bit."""
+    device = torch.device("cuda" if config.get("device", "auto") != "cpu" and torch.cuda.is_available() else "cpu")
+    if device.type == "cpu":
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+    else:
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+    torch.manual_seed(config.get("seed", 0))
+    return device
+
+
+def autocast(device: torch.device):
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
+def save_atomically(state: dict, path: Path) -> None:
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    part.replace(path)
+
+
+class Ema:
+    """Exponential moving average of the parameters, with a warm-up so that short runs are not held at their start."""
+
+    def __init__(self, module: torch.nn.Module, decay: float):
+        self.decay, self.step = decay, 0
+        self.live = [p for p in module.parameters() if p.requires_grad]
+        self.mean = [p.detach().clone() for p in self.live]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        self.step += 1
+        decay = min(self.decay, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(self.mean, [p.detach() for p in self.live], 1 - decay)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchanges live and averaged weights; call twice around an evaluation or once before an export."""
+        for p, m in zip(self.live, self.mean):
+            saved = p.detach().clone()
+            p.copy_(m)
+            m.copy_(saved)
+
+    def state(self) -> dict:
+        return {"step": self.step, "mean": self.mean}
+
+    def load(self, state: dict) -> None:
+        self.step = state["step"]
+        for mine, theirs in zip(self.mean, state["mean"]):
+            mine.copy_(theirs)
+
+
+class Stage:
+    """The loop of one stage: `for progress in stage.steps()` runs until the stage's minutes are used up."""
+
+    def __init__(self, name: str, module: torch.nn.Module, config: dict, out: Path, *, minutes: float):
+        self.name, self.module, self.out = name, module, out
+        self.settings = config["stages"][name]
+        self.seconds = minutes * 60
+        self.used, self.step, self.losses = 0.0, 0, {}
+        self.peak_lr = self.settings["lr"]
+        params = [p for p in module.parameters() if p.requires_grad]
+        decayed = [p for p in params if p.ndim > 1]
+        plain = [p for p in params if p.ndim <= 1]
+        self.params = params
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}],
+            lr=self.peak_lr, betas=(0.9, self.settings.get("beta2", 0.99)), fused=True)
+        self.ema = Ema(module, self.settings.get("ema", 0.999))
+        self.file = out / f"{name}.pt"
+        self._resume()
+
+    def done(self) -> bool:
+        return self.used >= self.seconds
+
+    def progress(self) -> float:
+        return min(1.0, self.used / max(self.seconds, 1e-9))
+
+    def steps(self):
+        started = last_save = last_log = time.monotonic()
+        self.module.train()
+        while not self.done():
+            lr = self._rate()
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr
+            yield self.progress()
+            self.step += 1
+            now = time.monotonic()
+            self.used += now - started
+            started = now
+            if now - last_log > 30:
+                mean = {k: round(sum(v) / len(v), 4) for k, v in self.losses.items()}
+                log(f"{self.name} step {self.step} {self.used / 60:.1f}/{self.seconds / 60:.1f} min lr {lr:.2e}", mean)
+                self.losses, last_log = {}, now
+            if now - last_save > 120 or STOP["asked"]:
+                self.save()
+                last_save = time.monotonic()
+                started = last_save
+            if STOP["asked"]:
+                log("stopped on request; run the same command to go on")
+                sys.exit(143)
+        self.save()
+
+    def backward(self, loss: torch.Tensor, **named: float) -> None:
+        loss.backward()
+        for key, value in {"loss": float(loss.detach()), **named}.items():
+            self.losses.setdefault(key, []).append(value)
+
+    def update(self) -> None:
+        norm = torch.nn.utils.clip_grad_norm_(self.params, self.settings.get("clip", 1.0))
+        if torch.isfinite(norm):
+            self.optimizer.step()
+            self.ema.update()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def save(self) -> None:
+        save_atomically({"model": self.module.state_dict(), "optimizer": self.optimizer.state_dict(),
+                         "ema": self.ema.state(), "used": self.used, "step": self.step, "seconds": self.seconds},
+                        self.file)
+
+    def _rate(self) -> float:
+        """Warm-up in steps, then level, then a cosine to (nearly) zero over the last part of the time."""
+        warm = min(1.0, (self.step + 1) / self.settings.get("warmup", 100))
+        hold = self.settings.get("hold", 0.3)
+        late = max(0.0, (self.progress() - hold) / (1 - hold))
+        floor = self.settings.get("floor", 0.02)
+        return self.peak_lr * warm * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * late)))
+
+    def _resume(self) -> None:
+        if not self.file.exists():
+            return
+        state = torch.load(self.file, map_location="cpu", weights_only=True)
+        self.module.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ema.load(state["ema"])
+        self.used, self.step = state["used"], state["step"]
+        log(f"{self.name}: going on at step {self.step}, {self.used / 60:.1f} of {self.seconds / 60:.1f} min")
