@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <bit>
 #include <cmath>
+#include <ctime>
 
 #include "io/config.hpp"
 #include "io/tensor_file.hpp"
@@ -210,11 +211,10 @@ TEST_F(Safetensors, headers_of_ten_thousand_tensors_open_in_milliseconds) {
       folder_.write("x.safetensors", safetensors_bytes(header + "}", std::string(40'000, '\0')));
   double best = 1e9;
   for (int run = 0; run < 5; ++run) {
-    const auto start = std::chrono::steady_clock::now();
+    // Processor time: what else the machine does must not decide this test.
+    const std::clock_t start = std::clock();
     EXPECT_EQ(open_tensor_file(file)->tensors().size(), 10'000u);
-    best = std::min(
-        best, std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
-                  .count());
+    best = std::min(best, 1000.0 * static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
   }
   RecordProperty("milliseconds", std::to_string(best));
 #if !defined(__SANITIZE_ADDRESS__)
