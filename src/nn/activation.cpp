@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
+#include <ATen/ops/clamp_min.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/mish.h>
-#include <ATen/ops/relu.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/silu.h>
 
@@ -23,6 +23,8 @@ at::Tensor gelu_erf(const at::Tensor& x) { return at::gelu(x); }
 at::Tensor gelu_tanh(const at::Tensor& x) { return at::gelu(x, "tanh"); }
 /// The GELU of OpenAI's CLIP (transformers QuickGELUActivation).
 at::Tensor quick_gelu(const at::Tensor& x) { return x * at::sigmoid(x * 1.702); }
+/// at::relu has no shape rule outside Python, which meta tensors need.
+at::Tensor relu(const at::Tensor& x) { return at::clamp_min(x, 0.0); }
 
 struct Row {
   std::string_view name;
@@ -32,7 +34,7 @@ struct Row {
 constexpr std::array kActivations{
     Row{"silu", at::silu},        Row{"swish", at::silu},         Row{"mish", at::mish},
     Row{"gelu", gelu_erf},        Row{"gelu_new", gelu_tanh},     Row{"gelu_pytorch_tanh", gelu_tanh},
-    Row{"quick_gelu", quick_gelu}, Row{"relu", at::relu},
+    Row{"quick_gelu", quick_gelu}, Row{"relu", relu},
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <ATen/ops/conv2d.h>
+#include <ATen/ops/empty.h>
 
 namespace t2v::nn {
 
@@ -17,6 +18,15 @@ Tensor take_kernel(const Weights& w, const Conv2dOptions& o) {
   return w.take("weight", {shape[0], shape[1], shape[2], 1, 1}).reshape(shape);
 }
 
+/// libtorch's convolution knows no meta tensors outside Python; the memory probe needs the shape.
+Tensor meta_output(const Tensor& x, const Conv2dOptions& o) {
+  const auto side = [&](size_t axis) {
+    const int64_t size = x.size(static_cast<int64_t>(axis) + 2) + 2 * o.padding[axis] - o.kernel[axis];
+    return size / o.stride[axis] + 1;
+  };
+  return at::empty({x.size(0), o.out_channels, side(0), side(1)}, x.options(), at::MemoryFormat::ChannelsLast);
+}
+
 }  // namespace
 
 Conv2d::Conv2d(const Weights& w, const Conv2dOptions& o)
@@ -25,6 +35,9 @@ Conv2d::Conv2d(const Weights& w, const Conv2dOptions& o)
       options(o) {}
 
 Tensor Conv2d::forward(const Tensor& x) const {
+  if (x.is_meta()) {
+    return meta_output(x, options);
+  }
   return at::conv2d(x, weight, bias, options.stride, options.padding);
 }
 

@@ -1,17 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nn/feed_forward.hpp"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/sigmoid.h>
 
 #include "core/text.hpp"
+#include "nn/kernels/geglu.hpp"
+#include "nn/parallel.hpp"
 #include "t2v/error.hpp"
 #include "tensor/operators.hpp"
 
 namespace t2v::nn {
+
+namespace {
+
+constexpr int64_t kParallelElements = 4096;  // fewer are not worth a second thread
+
+}  // namespace
 
 FeedForwardKind feed_forward_kind(std::string_view name, std::string_view where) {
   struct Row {
@@ -34,6 +44,23 @@ FeedForwardKind feed_forward_kind(std::string_view name, std::string_view where)
               did_you_mean(name, known));
 }
 
+Tensor geglu(const Tensor& x) {
+  const int64_t width = x.size(-1) / 2;
+  if (!x.is_cpu() || x.scalar_type() != at::kFloat || !x.is_contiguous()) {
+    return at::gelu(x.narrow(-1, width, width)).mul_(x.narrow(-1, 0, width));
+  }
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape.back() = width;
+  Tensor out = at::empty(shape, x.options());
+  const float* from = x.const_data_ptr<float>();
+  float* to = out.mutable_data_ptr<float>();
+  const int64_t grain = std::max<int64_t>(1, kParallelElements / width);
+  parallel_for(out.numel() / width, grain, [&](int64_t first, int64_t last) {
+    kernels::geglu_cpu(from + 2 * first * width, to + first * width, last - first, width);
+  });
+  return out;
+}
+
 FeedForward::FeedForward(const Weights& w, const FeedForwardOptions& o)
     : kind(o.kind),
       project_in(w.at("net.0.proj"), o.width, o.width * o.mult * (o.kind == FeedForwardKind::geglu ? 2 : 1)),
@@ -42,10 +69,7 @@ FeedForward::FeedForward(const Weights& w, const FeedForwardOptions& o)
 Tensor FeedForward::forward(const Tensor& x) const {
   const Tensor h = project_in.forward(x);
   switch (kind) {
-    case FeedForwardKind::geglu: {
-      const int64_t width = h.size(-1) / 2;  // [hidden, gate], in this order
-      return project_out.forward(at::gelu(h.narrow(-1, width, width)).mul_(h.narrow(-1, 0, width)));
-    }
+    case FeedForwardKind::geglu: return project_out.forward(geglu(h));
     case FeedForwardKind::gelu: return project_out.forward(at::gelu(h));
     case FeedForwardKind::gelu_approximate: return project_out.forward(at::gelu(h, "tanh"));
     case FeedForwardKind::geglu_approximate: break;

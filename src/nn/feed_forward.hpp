@@ -21,6 +21,9 @@ enum class FeedForwardKind {
 /// The diffusers spelling ("gelu-approximate"); else Error{unsupported} naming `where`.
 FeedForwardKind feed_forward_kind(std::string_view name, std::string_view where);
 
+/// [..., 2 * width], hidden before gate -> [..., width]: hidden * gelu(gate).
+Tensor geglu(const Tensor& x);
+
 struct FeedForwardOptions {
   int64_t width = 0;
   int64_t mult = 4;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nn/norm.hpp"
 
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/group_norm.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/mean.h>
@@ -15,6 +16,9 @@ LayerNorm::LayerNorm(const Weights& w, int64_t width, double epsilon)
     : weight(w.take("weight", {width})), bias(w.take("bias", {width})), eps(epsilon) {}
 
 Tensor LayerNorm::forward(const Tensor& x) const {
+  if (x.is_meta()) {
+    return at::empty_like(x);  // libtorch has the shape rules of norms in Python only
+  }
   return at::layer_norm(x, {weight.size(0)}, weight, bias, eps);
 }
 
@@ -34,10 +38,16 @@ GroupNorm::GroupNorm(const Weights& w, int64_t group_count, int64_t channels, do
       eps(epsilon) {}
 
 Tensor GroupNorm::forward(const Tensor& x) const {
+  if (x.is_meta()) {
+    return at::empty_like(x);
+  }
   return at::group_norm(x, groups, weight, bias, eps);
 }
 
-Tensor GroupNorm::forward_silu(const Tensor& x) const { return at::silu(forward(x)); }
+Tensor GroupNorm::forward_silu(const Tensor& x) const {
+  Tensor out = forward(x);
+  return at::silu_(out);
+}
 
 Tensor GroupNorm::forward_activated(const Tensor& x, Activation activation) const {
   return activation == static_cast<Activation>(at::silu) ? forward_silu(x) : activation(forward(x));

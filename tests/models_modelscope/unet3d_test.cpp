@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // UNet3DConditionModel against diffusers, its strictness, and the parameter counts of published checkpoints.
+#include <cctype>
 #include <chrono>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include <ATen/Context.h>
 #include <c10/core/InferenceMode.h>
 
 #include "models/modelscope/unet3d.hpp"
@@ -61,6 +65,24 @@ TEST_P(UNet3D, bf16_on_the_cpu_stays_near) {
   // 8 bits of mantissa through some 50 layers; diffusers itself is as far from its fp32 result.
   EXPECT_TRUE(is_close(run(build(GetParam(), placement), GetParam(), placement),
                        expected("unet." + std::string(GetParam())), 6e-2));
+}
+
+TEST_P(UNet3D, fp16_on_the_cpu_stays_near) {
+  const Placement placement{at::kCPU, at::kHalf};
+  EXPECT_TRUE(is_close(run(build(GetParam(), placement), GetParam(), placement),
+                       expected("unet." + std::string(GetParam())), 1e-2));  // 11 bits of mantissa
+}
+
+TEST_P(UNet3D, cuda_stays_near) {
+  if (!at::globalContext().hasCUDA()) {
+    GTEST_SKIP() << "this program is not linked to libtorch_cuda, or no CUDA device is here";
+  }
+  for (const auto& [dtype, tolerance] : {std::pair{at::kFloat, 1e-4}, {at::kHalf, 1e-2}, {at::kBFloat16, 6e-2}}) {
+    const Placement placement{c10::Device(at::kCUDA), dtype};
+    EXPECT_TRUE(is_close(run(build(GetParam(), placement), GetParam(), placement),
+                         expected("unet." + std::string(GetParam())), tolerance))
+        << dtype;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(configs, UNet3D, ::testing::Values("basic", "odd_size", "single_frame", "options", "long"),

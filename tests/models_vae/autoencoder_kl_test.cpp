@@ -74,6 +74,13 @@ TEST_P(Vae, bf16_on_the_cpu_stays_near) {
                        3e-2));
 }
 
+TEST_P(Vae, runs_on_shapes_alone) {
+  WeightStore store = WeightStore::shapes_only();
+  const AutoencoderKL network(config_of(name_), store.root());
+  EXPECT_EQ(network.decode(latents(name_).to(at::kMeta)).size(1), config_of(name_).out_channels);
+  EXPECT_EQ(network.encode(image(name_).to(at::kMeta)).size(1), 2 * config_of(name_).latent_channels);
+}
+
 INSTANTIATE_TEST_SUITE_P(configs, Vae, ::testing::Values("basic", "options", "tiled"),
                          [](const auto& param) { return std::string(param.param); });
 

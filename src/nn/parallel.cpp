@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// The only file built with OpenMP (see CMakeLists.txt): at::parallel_for is a template, so its pragma is compiled here.
+#include "nn/parallel.hpp"
+
+#include <ATen/Parallel.h>
+
+namespace t2v::nn {
+
+void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
+  at::parallel_for(0, count, grain, body);
+}
+
+}  // namespace t2v::nn
