@@ -32,7 +32,6 @@ THIRD_PARTY = {
     r"(ATen|c10|torch|caffe2)/": TORCH,
     r"(ATen|c10)/cuda/|cuda(_\w+)?\.h|cuda_runtime(_api)?\.h|cub[a-z]*[/_]|thrust/|nvtx": ["cuda"],
     r"lib(av\w+|sw\w+)/": ["media"],
-    r"sentencepiece": ["text"],
     r"CLI/": ["cli", "commands"],
     r"spdlog/": ["core"],
     r"utf8proc": ["io", "text"],

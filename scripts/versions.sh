@@ -35,10 +35,6 @@ nvidia-cuda-crt 13.0.88 2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b
 nvidia-nvvm 13.0.88 c5f41ffeb6466944a026dfa5317d7d85355c119bbec279205d22f1869d1054e0 nvidia/.*
 nvidia-cuda-cccl 13.0.85 e0da7ad981f3a8aff08241b5bfc1af868742a63e2762f53a5171c492ef242649 nvidia/cu13/include/.*
 '
-# Source archives. SentencePiece stays at 0.2.1: later archives clone absl, protobuf and flatbuffers while configuring.
-t2v_sources='
-sentencepiece 0.2.1 8138cec27c2f2282f4a34d9a016e3374cd40e5c6e9cb335063db66a0a3b71fad sentencepiece/.*
-'
 # The torch wheel's tags (any CPython's would do: its libraries do not depend on Python).
 t2v_wheel_python=3.11
 t2v_wheel_platforms='manylinux_2_28 manylinux_2_27 manylinux_2_26 manylinux_2_25 manylinux_2_24 manylinux_2_18 manylinux_2_17 manylinux2014 manylinux_2_12 manylinux2010 manylinux_2_5 manylinux1'

@@ -32,7 +32,7 @@ PLANTED = [
     ("src/models/vae/coder.hpp", SPDX + '#include "models/one/x.hpp"\n', "one is a family of its own"),
     ("src/models/shared.hpp", SPDX + '#include "models/one/x.hpp"\n', "one is a family of its own"),
     ("src/io/av.cpp", SPDX + "#include <libavutil/mem.h>\n", "belongs in media"),
-    ("src/models/one/a.cpp", SPDX + "#include <sentencepiece_processor.h>\n", "belongs in text"),
+    ("src/models/one/a.cpp", SPDX + "#include <utf8proc.h>\n", "belongs in io, text"),
     ("src/core/a.cpp", SPDX + "#include <CLI/CLI.hpp>\n", "belongs in cli"),
     ("src/engine/a.cpp", SPDX + "#include <cuda_runtime_api.h>\n", "belongs in cuda"),
     ("src/engine/a.cpp", SPDX + "#include <c10/cuda/CUDAStream.h>\n", "belongs in cuda"),

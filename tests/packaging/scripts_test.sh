@@ -16,7 +16,7 @@ tree="$folder/a tree"
 mkdir -p "$tree"/{scripts,src,include,cmake,models,tests}
 cp "$source"/scripts/{t2v,test,setup,lib.sh,versions.sh,check_layers.py} "$tree/scripts"
 # Nothing to download, as with everything in place; the system packages are here, or this would not have been built.
-printf '%s\n' "t2v_wheels_cpu=; t2v_wheels_plugin=; t2v_wheels_cuda=; t2v_sources=" >> "$tree/scripts/versions.sh"
+printf '%s\n' "t2v_wheels_cpu=; t2v_wheels_plugin=; t2v_wheels_cuda=" >> "$tree/scripts/versions.sh"
 cat > "$tree/CMakeLists.txt" << 'CMAKE'
 cmake_minimum_required(VERSION 3.22)
 project(stand_in LANGUAGES CXX)
