@@ -2,6 +2,7 @@
 #include "nn/norm.hpp"
 
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/group_norm.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/mean.h>
@@ -18,6 +19,9 @@ LayerNorm::LayerNorm(const Weights& w, int64_t width, double epsilon)
 Tensor LayerNorm::forward(const Tensor& x) const {
   if (x.is_meta()) {
     return at::empty_like(x);  // libtorch has the shape rules of norms in Python only
+  }
+  if (x.is_meta()) {  // libtorch's norms know no meta tensors outside Python; the memory probe needs the shape
+    return at::empty_like(x);
   }
   return at::layer_norm(x, {weight.size(0)}, weight, bias, eps);
 }
@@ -38,6 +42,9 @@ GroupNorm::GroupNorm(const Weights& w, int64_t group_count, int64_t channels, do
       eps(epsilon) {}
 
 Tensor GroupNorm::forward(const Tensor& x) const {
+  if (x.is_meta()) {
+    return at::empty_like(x);
+  }
   if (x.is_meta()) {
     return at::empty_like(x);
   }
