@@ -137,7 +137,7 @@ const std::array kOptions = std::to_array<Option>({
      Group::run, kGenerate | kBatch, T2V_PLAIN(run, dry_run)},
     {"from", "", "FILE", "take every setting from a video, PNG or latents file made by t2v; flags beside it win",
      Group::run, kGenerate, T2V_PLAIN(run, from)},
-    {"resume", "", "", "skip the jobs that the journal beside JOBS calls done", Group::run, kBatch, T2V_PLAIN(run, resume)},
+    {"resume", "", "", "skip the jobs that the journal beside JOBS calls done; several processes started so share the jobs", Group::run, kBatch, T2V_PLAIN(run, resume)},
     {"config", "", "FILE", "TOML or INI file with these long names; flags win", Group::run, kAll, T2V_PLAIN(run, config)},
     {"progress", "", "auto|bar|json|none", "how to show progress on standard error (default auto: a bar on a terminal)",
      Group::run, kCompute, T2V_PLAIN(run, progress), 0, 0, "auto bar json none"},

@@ -9,6 +9,7 @@
 #include "core/log.hpp"
 #include "core/text.hpp"
 #include "engine/latents.hpp"
+#include "t2v/error.hpp"
 
 namespace t2v::commands {
 
@@ -50,7 +51,7 @@ int decode(const Invocation& asked, const Tools& tools) {
   }
   log::info("{}: {}x{}, {} frames, {} {}", file, plan.width, plan.height, plan.frames, plan.device, plan.dtype);
   ConsoleProgress progress(invocation.run);
-  LoadedModel loaded(*model);
+  LoadedModel loaded(*model, Parts::decoder);
   try {
     run_job(invocation, plan, loaded, progress, std::move(latents));
   } catch (...) {

@@ -23,6 +23,12 @@ namespace {
 
 using io::Json;
 
+LoadOptions options_for(const std::string& path) {
+  LoadOptions options;
+  options.model = path;
+  return options;
+}
+
 Json component_json(const ComponentInfo& part) {
   return {{"name", part.name}, {"class", part.class_name}, {"parameters", part.parameters}, {"dtype", part.dtype}, {"bytes", part.file_bytes}};
 }
@@ -31,7 +37,7 @@ Json checkpoint_json(const std::string& path, const Tools& tools) {
   const auto checkpoint = io::Checkpoint::open(path);
   Json report{{"kind", "checkpoint"}, {"path", path}, {"pipeline", checkpoint.pipeline_class()}};
   try {
-    const auto model = tools.open_model({.model = path});
+    const auto model = tools.open_model(options_for(path));
     const ModelInfo& facts = model->info();
     report["family"] = facts.family;
     report["supported"] = true;
@@ -143,7 +149,7 @@ int models(const Invocation& invocation, const Tools& tools) {
   for (const auto& path : io::find_models()) {
     Json row{{"name", path.filename().string()}, {"path", path.string()}};
     try {
-      const auto model = tools.open_model({.model = path.string()});
+      const auto model = tools.open_model(options_for(path.string()));
       int64_t parameters = 0;
       int64_t bytes = 0;
       for (const auto& part : model->info().components) {

@@ -20,15 +20,16 @@ std::unique_ptr<Model> open_checked_model(const Invocation& invocation, const To
 /// A model whose weights are loaded at most once, when first needed.
 class LoadedModel {
  public:
-  explicit LoadedModel(const Model& model) : model_(model) {}
+  explicit LoadedModel(const Model& model, Parts parts = Parts::all) : model_(model), parts_(parts) {}
   Pipeline& pipeline(Progress& progress) {
-    if (!pipeline_) pipeline_ = model_.load(progress);
+    if (!pipeline_) pipeline_ = model_.load(progress, parts_);
     return *pipeline_;
   }
   const Model& model() const { return model_; }
 
  private:
   const Model& model_;
+  Parts parts_;
   std::unique_ptr<Pipeline> pipeline_;
 };
 

@@ -120,7 +120,9 @@ void ConsoleProgress::draw(Stage stage, int64_t done, int64_t count, double elap
   last_shown_ = Clock::now();
   std::string name(stage_name(stage));
   name.resize(8, ' ');
-  std::string tail = count > 0 ? " " + std::to_string(done) + "/" + std::to_string(count) : " " + std::to_string(done);
+  std::string tail(1, ' ');
+  tail.append(std::to_string(done));
+  if (count > 0) tail.append(1, '/').append(std::to_string(count));
   tail.append(2, ' ').append(measures(done, count, elapsed));
   std::string text = name;
   constexpr size_t kMaxBar = 40;
@@ -137,7 +139,7 @@ void ConsoleProgress::draw(Stage stage, int64_t done, int64_t count, double elap
 void ConsoleProgress::line(Stage stage, int64_t done, int64_t count, double elapsed) {
   last_shown_ = Clock::now();
   std::string text(stage_name(stage));
-  if (count > done) text += " " + std::to_string(done) + "/" + std::to_string(count);
+  if (count > done) text.append(1, ' ').append(std::to_string(done)).append(1, '/').append(std::to_string(count));
   text += ": " + human_seconds(elapsed);
   if (done > 1 || count > done) text += ", " + measures(done, count, elapsed);
   log::info("{}", text);

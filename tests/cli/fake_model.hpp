@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model that needs no weights: frames whose colour follows from seed and prompt. What the commands do around a model is
+// tested on it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "commands/tools.hpp"
+#include "engine/stage.hpp"
+#include "t2v/error.hpp"
+#include "t2v/pipeline.hpp"
+
+namespace t2v::testing_support {
+
+/// What a test wants to happen, and what happened.
+struct FakeWorld {
+  std::function<void()> before_denoise, before_decode;
+  Parts parts = Parts::all;  ///< of the last load
+  int opened = 0, loaded = 0, denoised = 0, decoded = 0;
+  std::string hash = "hash-1";
+};
+
+class FakePipeline final : public Pipeline {
+ public:
+  explicit FakePipeline(FakeWorld& world) : world_(world) {}
+  Latents denoise(const Plan& plan, Progress& progress) override {
+    ++world_.denoised;
+    engine::StageScope stage(progress, Stage::denoise, *plan.request.steps);
+    if (world_.before_denoise) world_.before_denoise();
+    for (int64_t i = 0; i < *plan.request.steps; ++i) stage.step();
+    Latents latents{.shape = plan.latent_shape, .data = {}, .settings = {}};
+    latents.data.assign(static_cast<size_t>(4 * plan.frames * 4 * 4), static_cast<float>(*plan.request.seed));
+    return latents;
+  }
+  void decode(const Latents& latents, const Plan& plan, FrameSink& sink, Progress& progress) override {
+    ++world_.decoded;
+    engine::StageScope stage(progress, Stage::decode, plan.frames);
+    if (world_.before_decode) world_.before_decode();
+    std::vector<uint8_t> rgb(static_cast<size_t>(plan.width * plan.height * 3), static_cast<uint8_t>(latents.data.front()));
+    for (int64_t i = 0; i < plan.frames; ++i) {
+      sink.write({.width = plan.width, .height = plan.height, .rgb = rgb});
+      stage.step();
+    }
+  }
+
+ private:
+  FakeWorld& world_;
+};
+
+class FakeModel final : public Model {
+ public:
+  explicit FakeModel(FakeWorld& world) : world_(world) {
+    info_.name = "fake";
+    info_.family = "fake";
+    info_.pipeline_class = "FakePipeline";
+    info_.content_hash = world.hash;
+  }
+  const ModelInfo& info() const override { return info_; }
+  Plan plan(const Request& request) const override {
+    if (request.steps && *request.steps > 1000) throw Error(ErrorCode::usage, "--steps: wanted at most 1000, got more");
+    Plan plan;
+    plan.request = request;
+    plan.request.steps = request.steps.value_or(3);
+    plan.width = request.width.value_or(32);
+    plan.height = request.height.value_or(32);
+    plan.frames = request.frames.value_or(4);
+    plan.fps = request.fps.value_or(Rational{8, 1});
+    plan.sampler_class = "DDIMScheduler";
+    plan.latent_shape = {1, 4, plan.frames, 4, 4};
+    plan.device = "cpu";
+    plan.dtype = "fp32";
+    plan.memory = {.weights = 1000, .denoise_peak = 2000, .decode_peak = 3000, .total_peak = 4000};
+    return plan;
+  }
+  std::unique_ptr<Pipeline> load(Progress& progress, Parts parts) const override {
+    world_.parts = parts;
+    ++world_.loaded;
+    const engine::StageScope stage(progress, Stage::load);
+    return std::make_unique<FakePipeline>(world_);
+  }
+
+ private:
+  FakeWorld& world_;
+  ModelInfo info_;
+};
+
+inline commands::Tools fake_tools(FakeWorld& world) {
+  return {.open_model = [&world](const LoadOptions&) -> std::unique_ptr<Model> {
+    ++world.opened;
+    return std::make_unique<FakeModel>(world);
+  }};
+}
+
+}  // namespace t2v::testing_support

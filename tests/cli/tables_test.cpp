@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// The program knows samplers and formats without the libraries that implement them; here the lists meet.
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "cli/option_table.hpp"
+#include "cli/preflight.hpp"
+#include "cli/samplers.hpp"
+#include "cli/values.hpp"
+#include "media/sinks.hpp"
+#include "sampling/scheduler.hpp"
+
+namespace t2v {
+namespace {
+
+TEST(Tables, the_program_lists_the_samplers_that_exist) {
+  std::vector<std::pair<std::string, std::string>> listed, existing;
+  for (const auto& row : cli::sampler_names()) listed.emplace_back(row.name, row.class_name);
+  for (const auto& row : sampling::scheduler_rows()) existing.emplace_back(row.name, row.class_name);
+  std::ranges::sort(listed);
+  std::ranges::sort(existing);
+  EXPECT_EQ(listed, existing);
+}
+
+TEST(Tables, the_program_knows_the_formats_and_extensions_that_exist) {
+  std::vector<std::string> formats = cli::split_words(cli::find_option("format")->choices);
+  std::vector<std::string> existing;
+  for (const auto& row : media::sink_rows()) {
+    existing.emplace_back(row.name);
+    for (const auto& extension : cli::split_words(row.extensions)) {
+      cli::OutputOptions output;
+      output.path = "a" + extension;
+      EXPECT_EQ(cli::output_format(output), row.name);
+    }
+  }
+  std::ranges::sort(formats);
+  std::ranges::sort(existing);
+  EXPECT_EQ(formats, existing);
+}
+
+}  // namespace
+}  // namespace t2v
