@@ -7,7 +7,6 @@
 #include <cstring>
 #include <memory>
 #include <optional>
-#include <stdexcept>
 #include <utility>
 
 #include "core/check.hpp"
@@ -26,7 +25,9 @@ void* stb_realloc(void* old, size_t size) {
   return size > stb_budget ? nullptr : std::realloc(old, size);
 }
 
-[[noreturn]] void stb_assertion_failed() { throw std::runtime_error("broken data"); }
+[[noreturn]] void stb_assertion_failed() {
+  throw t2v::Error(t2v::ErrorCode::bad_input, "bad image: broken data", "give a PNG or JPEG file");
+}
 
 }  // namespace
 
@@ -138,35 +139,51 @@ int tiff_orientation(std::span<const std::byte> tiff) {
   return 1;
 }
 
-/// Orientation of a JPEG, from its first Exif segment; also checks that the picture data has an
-/// end.
-int jpeg_orientation(std::span<const std::byte> bytes, const std::string& where) {
+/// stb 2.27 writes past its tables when the code counts of a Huffman table add up to more than 256
+/// (fixed in 2.28). `data` starts behind the length of a DHT segment; the loop is stb's, which also
+/// reads past a segment too short.
+void check_huffman_tables(std::span<const std::byte> data, size_t segment_size,
+                          const std::string& where) {
+  auto left = static_cast<int64_t>(segment_size);
+  while (left > 0 && data.size() >= 17) {
+    size_t codes = 0;
+    for (size_t i = 1; i <= 16; ++i) codes += std::to_integer<size_t>(data[i]);
+    if (codes > 256) throw bad_image(where, "a JPEG Huffman table of more than 256 codes");
+    data = data.subspan(std::min(data.size(), 17 + codes));
+    left -= static_cast<int64_t>(17 + codes);
+  }
+}
+
+/// Walks the whole JPEG as stb does: gives the orientation of the first Exif segment, and checks
+/// what stb does not.
+int inspect_jpeg(std::span<const std::byte> bytes, const std::string& where) {
   const auto byte = [&](size_t i) { return std::to_integer<unsigned>(bytes[i]); };
   int orientation = 1;
+  bool has_scan = false;
   size_t position = 2;
-  while (position + 4 <= bytes.size() && byte(position) == 0xFF) {
-    const unsigned marker = byte(position + 1);
-    if (marker == 0xFF) {  // fill byte
-      ++position;
-      continue;
-    }
-    if (marker == 0xDA) break;  // start of scan
-    const size_t size = byte(position + 2) << 8 | byte(position + 3);
-    if (size < 2 || bytes.size() - position - 2 < size) break;
-    const auto data = bytes.subspan(position + 4, size - 2);
-    if (marker == 0xE1 && data.size() > 6 && std::memcmp(data.data(), "Exif\0\0", 6) == 0 &&
-        orientation == 1) {
+  while (true) {
+    while (position < bytes.size() && byte(position) != 0xFF) ++position;  // picture data, padding
+    while (position < bytes.size() && byte(position) == 0xFF) ++position;
+    if (position >= bytes.size()) break;
+    const unsigned marker = byte(position++);
+    const bool is_data = marker == 0 || marker == 1 || (marker >= 0xD0 && marker <= 0xD8);
+    if (is_data) continue;
+    if (marker == 0xD9 && has_scan) return orientation;
+    if (bytes.size() - position < 2) break;
+    const size_t size = byte(position) << 8 | byte(position + 1);
+    if (size < 2) break;
+    const auto rest = bytes.subspan(position + 2);
+    const auto data = rest.first(std::min(rest.size(), size - 2));
+    if (marker == 0xC4) check_huffman_tables(rest, size - 2, where);
+    if (marker == 0xDA) has_scan = true;
+    if (marker == 0xE1 && orientation == 1 && data.size() > 6 &&
+        std::memcmp(data.data(), "Exif\0\0", 6) == 0) {
       orientation = tiff_orientation(data.subspan(6));
     }
-    position += 2 + size;
+    position += std::min(size, bytes.size() - position);
   }
   // stb fills what is missing with grey; PIL refuses such files, and so do we.
-  constexpr std::array kEnd{std::byte{0xFF}, std::byte{0xD9}};
-  const auto scan = bytes.subspan(std::min(position, bytes.size()));
-  if (std::search(scan.begin(), scan.end(), kEnd.begin(), kEnd.end()) == scan.end()) {
-    throw bad_image(where, "the JPEG is cut short");
-  }
-  return orientation;
+  throw bad_image(where, "the JPEG is cut short");
 }
 
 int png_orientation(const std::vector<PngChunk>& chunks) {
@@ -209,14 +226,19 @@ size_t decode_limit(int64_t width, int64_t height, size_t file_bytes) {
 }  // namespace
 
 Image decode_image(std::span<const std::byte> bytes, const std::string& where) {
-  if (bytes.size() > kMaxFileBytes)
+  if (bytes.size() > kMaxFileBytes) {
     throw bad_image(
         where, "wanted at most 268 MB, got " + human_bytes(static_cast<int64_t>(bytes.size())));
+  }
   const bool is_jpeg =
       bytes.size() > 3 && bytes[0] == std::byte{0xFF} && bytes[1] == std::byte{0xD8};
-  if (!is_jpeg && !is_png(bytes))
+  if (!is_jpeg && !is_png(bytes)) {
     throw bad_image(where, "wanted a PNG or JPEG, got something else");
+  }
 
+  // Before stb sees a byte: this finds what stb would stumble over.
+  const int orientation =
+      is_jpeg ? inspect_jpeg(bytes, where) : png_orientation(png_chunks(bytes, where));
   const auto* data = reinterpret_cast<const stbi_uc*>(bytes.data());
   const int size = static_cast<int>(bytes.size());
   int width = 0, height = 0, channels = 0;
@@ -228,15 +250,9 @@ Image decode_image(std::span<const std::byte> bytes, const std::string& where) {
     throw bad_image(where, "wanted at most 64 megapixels, got " + std::to_string(width) + "x" +
                                std::to_string(height));
   }
-  const int orientation =
-      is_jpeg ? jpeg_orientation(bytes, where) : png_orientation(png_chunks(bytes, where));
   stb_budget = decode_limit(width, height, bytes.size());
   std::unique_ptr<stbi_uc, decltype(&std::free)> pixels(nullptr, &std::free);
-  try {
-    pixels.reset(stbi_load_from_memory(data, size, &width, &height, &channels, 3));
-  } catch (const std::runtime_error& problem) {  // from STBI_ASSERT
-    throw bad_image(where, std::string("it can't be decoded: ") + problem.what());
-  }
+  pixels.reset(stbi_load_from_memory(data, size, &width, &height, &channels, 3));
   if (!pixels) throw bad_image(where, std::string("it can't be decoded: ") + stbi_failure_reason());
   const size_t count = static_cast<size_t>(width) * static_cast<size_t>(height) * 3;
   return oriented(Image{width, height, {pixels.get(), pixels.get() + count}}, orientation);

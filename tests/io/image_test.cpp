@@ -94,6 +94,14 @@ TEST(Image, Row39_size_bombs_are_refused_before_decoding) {
   expect_bad([&] { io::decode_image(span_of(png), "x.png"); }, "checksum");
 }
 
+TEST(Image, Row39_huffman_tables_with_too_many_codes_are_refused) {
+  std::string jpeg = read_all(golden("plain.jpg"));
+  const size_t table = jpeg.find("\xff\xc4");
+  ASSERT_NE(table, jpeg.npos);
+  for (size_t i = 0; i < 16; ++i) jpeg[table + 5 + i] = '\xff';
+  expect_bad([&] { io::decode_image(span_of(jpeg), "x"); }, "more than 256 codes");
+}
+
 TEST(Image, Row39_every_single_byte_change_is_survived) {
   for (const std::string name : {"rgb.png", "palette.png", "exif6.png", "turned.jpg"}) {
     const std::string whole = read_all(golden(name));
