@@ -73,10 +73,14 @@ NamedToken named_token(const Json& value, const std::string& where, bool special
   return {token.content, token};
 }
 
+/// An empty list is an answer too: the class then adds none of its own.
 std::optional<std::vector<NamedToken>> extra_tokens(const Json& config, const std::string& where, bool special) {
+  bool is_given = false;
   for (const char* key : {"extra_special_tokens", "additional_special_tokens"}) {
     const auto it = config.find(key);
-    if (it == config.end() || !it->is_array() || it->empty()) continue;
+    if (it == config.end() || it->is_object()) continue;
+    is_given = true;
+    if (!it->is_array() || it->empty()) continue;
     if (it->size() > kMaxAddedTokens) fail(where, std::string(key) + ": too many tokens");
     std::vector<NamedToken> out;
     for (const Json& value : *it) {
@@ -84,6 +88,7 @@ std::optional<std::vector<NamedToken>> extra_tokens(const Json& config, const st
     }
     return out;
   }
+  if (is_given) return std::vector<NamedToken>{};
   return std::nullopt;
 }
 
