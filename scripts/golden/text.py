@@ -293,6 +293,78 @@ def t5_goldens(out_dir, work, prompts, versions):
     (out_dir / "t5.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+CLIP_ENCODERS = {
+    # As published with quick_gelu and the wrong eos_token_id of configs before transformers 4.31.
+    "quick_gelu": dict(vocab_size=60, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
+                       max_position_embeddings=20, hidden_act="quick_gelu", eos_token_id=2),
+    "gelu": dict(vocab_size=50, hidden_size=48, intermediate_size=40, num_hidden_layers=3, num_attention_heads=2,
+                 max_position_embeddings=77, hidden_act="gelu", eos_token_id=41, layer_norm_eps=1e-3, projection_dim=24),
+}
+T5_ENCODERS = {
+    "gated": dict(vocab_size=64, d_model=32, d_kv=8, d_ff=40, num_layers=3, num_heads=3, feed_forward_proj="gated-gelu"),
+    "relu": dict(vocab_size=40, d_model=24, d_kv=12, d_ff=64, num_layers=2, num_heads=2, feed_forward_proj="relu",
+                 relative_attention_num_buckets=16, relative_attention_max_distance=40, layer_norm_epsilon=1e-3),
+    "umt5": dict(vocab_size=48, d_model=32, d_kv=8, d_ff=24, num_layers=2, num_heads=4, feed_forward_proj="gated-gelu"),
+}
+
+
+def encoder_case(model, formula, folder):
+    """Fills the model with formula weights, saves it, and gives its names, shapes and config as saved."""
+    import torch
+    from safetensors import safe_open
+
+    manifest = formula.fill(model.eval())
+    model.save_pretrained(folder, safe_serialization=True)
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        saved = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}
+    assert all(manifest[name] == shape for name, shape in saved.items())
+    state = model.state_dict()  # tied tensors have two names: the saved one decides the values
+    for name, shape in saved.items():
+        state[name].copy_(torch.from_numpy(formula.weight(name, tuple(shape))))
+    return {"config": json.loads((folder / "config.json").read_text()), "tensors": formula.tree(saved)}
+
+
+def encoder_goldens(out_dir, work, versions):
+    import formula_weights as formula
+    import torch
+    from safetensors.torch import save_file
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection, T5Config, T5EncoderModel, UMT5Config, UMT5EncoderModel
+
+    cases, outputs = {"clip": {}, "t5": {}}, {}
+    rng = random.Random(5)
+    for name, config in CLIP_ENCODERS.items():
+        model = CLIPTextModelWithProjection(CLIPTextConfig(**config))
+        case = cases["clip"][name] = encoder_case(model, formula, work / name)
+        text = model.text_model
+        end = config["eos_token_id"] if config["eos_token_id"] > 2 else config["vocab_size"] - 1
+        length = config["max_position_embeddings"]
+        ids = [[rng.randrange(end) for _ in range(n)] + [end] * (length - n) for n in (4, length - 1)]
+        case["ids"] = ids
+        case["mask"] = [[1] * (n + 1) + [0] * (length - n - 1) for n in (4, length - 1)]
+        out = text(torch.tensor(ids), output_hidden_states=True)
+        every = slice(None, None, 3)  # keeps the file small
+        for skip in range(config["num_hidden_layers"] + 1):
+            outputs[f"clip.{name}.{skip}"] = text.final_layer_norm(out.hidden_states[-(skip + 1)])[:, every]
+        assert torch.equal(outputs[f"clip.{name}.0"], out.last_hidden_state[:, every])
+        outputs[f"clip.{name}.pooled"] = out.pooler_output
+        outputs[f"clip.{name}.projected"] = model(torch.tensor(ids)).text_embeds
+        masked = text(torch.tensor(ids), attention_mask=torch.tensor(case["mask"]))
+        outputs[f"clip.{name}.masked"] = masked.last_hidden_state[:, every]
+    for name, config in T5_ENCODERS.items():
+        umt5 = name == "umt5"
+        model = UMT5EncoderModel(UMT5Config(**config)) if umt5 else T5EncoderModel(T5Config(**config))
+        case = cases["t5"][name] = encoder_case(model, formula, work / name)
+        length = 150 if name == "gated" else 70  # beyond the distance where buckets stop growing
+        case["ids"] = [[rng.randrange(config["vocab_size"]) for _ in range(length)] for _ in range(2)]
+        case["mask"] = [[1] * n + [0] * (length - n) for n in (9, length)]
+        ids = torch.tensor(case["ids"])
+        outputs[f"t5.{name}"] = model(ids, attention_mask=torch.ones_like(ids)).last_hidden_state[:, ::3]
+        outputs[f"t5.{name}.masked"] = model(ids, attention_mask=torch.tensor(case["mask"])).last_hidden_state[:, ::3]
+    save_file({k: v.detach().contiguous() for k, v in outputs.items()}, out_dir / "encoders.safetensors", metadata=versions)
+    (out_dir / "encoders.safetensors").chmod(0o644)
+    (out_dir / "encoders.json").write_text(json.dumps({"versions": versions, **cases}, separators=(",", ":")))
+
+
 def main(out_dir):
     import sentencepiece
     import tokenizers
@@ -304,7 +376,8 @@ def main(out_dir):
     versions = {"transformers": transformers.__version__, "tokenizers": tokenizers.__version__,
                 "sentencepiece": sentencepiece.__version__, "torch": torch.__version__}
     prompts = corpus()
-    with tempfile.TemporaryDirectory() as work:
+    with torch.no_grad(), tempfile.TemporaryDirectory() as work:
+        encoder_goldens(out_dir, Path(work), versions)
         clip_goldens(out_dir, Path(work), prompts, versions)
         t5_goldens(out_dir, Path(work), prompts, versions)
     print(f"{len(prompts)} prompts")
