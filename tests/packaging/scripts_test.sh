@@ -82,6 +82,21 @@ grep -q '100% tests passed' out || fail "no summary"
 program fifth
 expect "after scripts/test" "fifth" "$("$t2v" 2> err < /dev/null)"
 
+# ---- system packages: only what is missing is asked for, in one call -------------------------------------------------
+mkdir "$folder/fake"
+cat > "$folder/fake/dpkg-query" << 'FAKE'
+#!/bin/sh
+for name; do case $name in -*|libgtest-dev|libstb-dev) ;; *) echo "$name installed" ;; esac; done
+echo "libstb-dev config-files"
+exit 1
+FAKE
+printf '#!/bin/sh\necho "$@" >> "%s/apt"\n' "$folder" > "$folder/fake/apt-get"
+printf '#!/bin/sh\nwhile [ "${1#DEB}" != "$1" ]; do shift; done\nexec "$@"\n' > "$folder/fake/sudo"
+chmod +x "$folder"/fake/*
+PATH="$folder/fake:$PATH" "$tree/scripts/setup" > out 2> err < /dev/null || fail "scripts/setup: exit code $?"
+expect "packages asked for" "libstb-dev libgtest-dev" "$(grep -o 'install .*' apt | cut -d ' ' -f 2-)"
+[ ! -s out ] || fail "scripts/setup writes to standard output"
+
 # ---- a source tree that cannot be written ----------------------------------------------------------------------------
 chmod -R a-w "$tree"
 if [ "$(id -u)" -eq 0 ]; then
