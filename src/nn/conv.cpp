@@ -6,6 +6,8 @@
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/empty.h>
 
+#include "nn/packed_convolution.hpp"
+
 namespace t2v::nn {
 
 namespace {
@@ -30,13 +32,19 @@ Tensor meta_output(const Tensor& x, const Conv2dOptions& o) {
 }  // namespace
 
 Conv2d::Conv2d(const Weights& w, const Conv2dOptions& o)
-    : weight(take_kernel(w, o).contiguous(at::MemoryFormat::ChannelsLast)),
+    : weight(take_kernel(w, o)),
       bias(w.take("bias", {o.out_channels})),
-      options(o) {}
+      options(o),
+      is_packed(can_pack(weight)) {
+  weight = is_packed ? pack_weight(weight, o) : weight.contiguous(at::MemoryFormat::ChannelsLast);
+}
 
 Tensor Conv2d::forward(const Tensor& x) const {
   if (x.is_meta()) {
     return meta_output(x, options);
+  }
+  if (is_packed) {
+    return packed_convolution(x, weight, bias, options);
   }
   return at::conv2d(x, weight, bias, options.stride, options.padding);
 }

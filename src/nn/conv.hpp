@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// 2-D convolution; weights are laid out channels-last at load.
+// 2-D convolution; weights are laid out at load: channels-last, or in oneDNN's order where that is faster.
 #pragma once
 
 #include <array>
@@ -23,9 +23,10 @@ struct Conv2d {
   Conv2d(const Weights& w, const Conv2dOptions& options);
   Tensor forward(const Tensor& x) const;  // [N, C, H, W], channels-last or contiguous
 
-  Tensor weight;  // [out, in, kh, kw]
+  Tensor weight;  // [out, in, kh, kw], opaque if packed
   Tensor bias;    // [out]
   Conv2dOptions options;
+  bool is_packed;
 };
 
 }  // namespace t2v::nn

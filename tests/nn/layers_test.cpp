@@ -7,8 +7,10 @@
 
 #include <gtest/gtest.h>
 
+#include <ATen/ops/conv2d.h>
 #include <c10/core/InferenceMode.h>
 
+#include "nn/conv.hpp"
 #include "nn/feed_forward.hpp"
 #include "nn/resample.hpp"
 #include "nn/resnet.hpp"
@@ -26,6 +28,8 @@ namespace {
 using test::expected;
 using test::formula_tensor;
 using test::is_close;
+using test::Manifest;
+using test::Shape;
 
 // fp32 with another order of additions: 1e-7 an operation. A wrong constant shows at 1e-4 or more here.
 constexpr double kTolerance = 2e-6;
@@ -153,6 +157,39 @@ TEST_F(Layer, downsampling_pads_all_around_or_at_the_end_only) {
   EXPECT_TRUE(is_close(even.forward(channels_last(x_)), expected("layer.downsample"), kTolerance));
   const auto odd = build<Downsample2D>("downsample_asymmetric", DownsampleOptions{.channels = 16, .padding = 0});
   EXPECT_TRUE(is_close(odd.forward(channels_last(x_)), expected("layer.downsample_asymmetric"), kTolerance));
+}
+
+TEST_F(Layer, packed_convolution_equals_atens_for_every_form) {
+  struct Row {
+    Conv2dOptions options;
+    Shape x;
+  };
+  const Row rows[] = {
+      {{.in_channels = 128, .out_channels = 128, .kernel = {3, 3}, .padding = {1, 1}}, {2, 128, 5, 3}},
+      {{.in_channels = 128, .out_channels = 128, .kernel = {3, 3}, .stride = {2, 2}, .padding = {1, 1}},
+       {1, 128, 7, 6}},
+      {{.in_channels = 128, .out_channels = 128, .kernel = {3, 3}, .stride = {2, 2}}, {1, 128, 7, 7}},
+      {{.in_channels = 256, .out_channels = 192, .kernel = {3, 1}, .padding = {1, 0}, .stored_as_3d = true},
+       {2, 256, 6, 20}},
+      {{.in_channels = 512, .out_channels = 256}, {3, 512, 4, 4}},
+  };
+  for (const Row& row : rows) {
+    const auto& o = row.options;
+    Shape kernel{o.out_channels, o.in_channels, o.kernel[0], o.kernel[1]};
+    const Manifest manifest{{"weight", o.stored_as_3d ? Shape{kernel[0], kernel[1], kernel[2], 1, 1} : kernel},
+                            {"bias", {o.out_channels}}};
+    WeightStore store = test::formula_store(manifest);
+    const Conv2d layer(store.root(), o);
+    if (!layer.is_packed) {
+      GTEST_SKIP() << "this libtorch has no oneDNN";
+    }
+    const Tensor x = formula_tensor("x", row.x);
+    const Tensor plain = at::conv2d(x, store.root().take("weight", manifest.at("weight")).reshape(kernel), layer.bias,
+                                    o.stride, o.padding);
+    EXPECT_TRUE(is_close(layer.forward(channels_last(x)), plain, kTolerance));
+    EXPECT_TRUE(is_close(layer.forward(x), plain, kTolerance)) << "contiguous input";
+    EXPECT_TRUE(layer.forward(channels_last(x)).is_contiguous(at::MemoryFormat::ChannelsLast));
+  }
 }
 
 TEST_F(Layer, upsampling_doubles_or_meets_a_given_size) {
