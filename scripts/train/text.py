@@ -22,7 +22,7 @@ PAD, EOS = 0, 1
 
 
 def train_tokenizer(config: dict, world: World, out: Path, device, minutes: float) -> None:
-    """Unigram pieces with bytes to fall back on, learned from captions of the whole world, not only of this size's."""
+    """Unigram pieces (no byte pieces: transformers' T5Tokenizer reads none), learned from captions of the whole world, not only of this size's."""
     if (out / "spiece.model").exists():
         return
     rng = random.Random(config["seed"])
@@ -34,7 +34,7 @@ def train_tokenizer(config: dict, world: World, out: Path, device, minutes: floa
             file.write(text + "\n")
     sentencepiece.SentencePieceTrainer.train(
         input=str(corpus), model_prefix=str(out / "spiece"), model_type="unigram", vocab_size=config["vocab"],
-        byte_fallback=True, pad_id=PAD, eos_id=EOS, unk_id=2, bos_id=-1, character_coverage=1.0, num_threads=1,
+        byte_fallback=False, pad_id=PAD, eos_id=EOS, unk_id=2, bos_id=-1, character_coverage=1.0, num_threads=1,
         normalization_rule_name="nmt_nfkc_cf", hard_vocab_limit=False, minloglevel=2)
     log("tokenizer:", Tokenizer(out / "spiece.model").size(), "pieces")
 

@@ -14,7 +14,7 @@ import common
 from common import load_config, log
 from world import World
 
-ORDER = ("tokenizer", "vae", "text", "image", "video", "distill")
+ORDER = ("tokenizer", "vae", "text", "decoder", "image", "video", "distill")
 
 
 def minutes_left(until: str) -> float:
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--config", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--until", help="HH:MM; the stages still to run share the time until then")
-    parser.add_argument("--stages", default="tokenizer,vae,text,image,video")
+    parser.add_argument("--stages", default="tokenizer,vae,text,decoder,image,video")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies every stage's minutes (rehearsals)")
     args = parser.parse_args()
     config = load_config(args.config)
@@ -54,7 +54,7 @@ def main() -> None:
     for name in names:
         minutes = budget(config, name, args.until, names) if name in config["stages"] else 0
         log(f"== {name}: {minutes:.1f} min on {device}")
-        module = importlib.import_module({"tokenizer": "text", "text": "text", "image": "diffusion",
+        module = importlib.import_module({"tokenizer": "text", "decoder": "vae", "image": "diffusion",
                                           "video": "diffusion"}.get(name, name))
         run = getattr(module, f"train_{name}", None) or module.train
         run(config, world, out, device, minutes)

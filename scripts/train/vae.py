@@ -38,18 +38,23 @@ def _gradient(x):
     return x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]
 
 
-def loss_of(model: AutoencoderKL, x: torch.Tensor, noise: float) -> tuple:
-    posterior = model.encode(x).latent_dist
-    z = posterior.sample()
-    z = z + torch.rand(len(z), 1, 1, 1, device=z.device) * noise * z.detach().std() * torch.randn_like(z)
-    y = model.decode(z).sample
+def reconstruction(x: torch.Tensor, y: torch.Tensor) -> tuple:
+    """(the weighted sum of the pixel losses, plain L1)."""
     l1 = (y - x).abs().mean()
     total = l1
     for k in (2, 4):
         total = total + 0.5 * (F.avg_pool2d(y, k) - F.avg_pool2d(x, k)).abs().mean()
     for gy, gx in zip(_gradient(y), _gradient(x)):
         total = total + 0.5 * (gy - gx).abs().mean()
-    total = total + 0.5 * ((y - x) ** 2).mean()
+    return total + 0.5 * ((y - x) ** 2).mean(), l1
+
+
+def loss_of(model: AutoencoderKL, x: torch.Tensor, noise: float) -> tuple:
+    posterior = model.encode(x).latent_dist
+    z = posterior.sample()
+    z = z + torch.rand(len(z), 1, 1, 1, device=z.device) * noise * z.detach().std() * torch.randn_like(z)
+    y = model.decode(z).sample
+    total, l1 = reconstruction(x, y)
     return total + 1e-5 * posterior.kl().mean() / x.shape[-1], l1
 
 
@@ -78,12 +83,44 @@ def fold_statistics(model: AutoencoderKL, world: World, size: int, device) -> No
     log("vae: folded mean", [round(float(v), 3) for v in mean], "std", [round(float(v), 3) for v in std])
 
 
+def load(config: dict, out: Path, device) -> AutoencoderKL:
+    """The finished autoencoder (with the longer-trained decoder where there is one), frozen."""
+    model = build(config).to(device)
+    model.load_state_dict(torch.load(out / "vae-ready.pt", map_location=device, weights_only=True))
+    if (out / "decoder-ready.pt").exists():
+        model.load_state_dict(torch.load(out / "decoder-ready.pt", map_location=device, weights_only=True))
+    return model.eval().requires_grad_(False)
+
+
+def train_decoder(config: dict, world: World, out: Path, device, minutes: float) -> None:
+    """Goes on with the decoder alone; latents stay what they are, so this may run beside the UNet's training."""
+    model = build(config).to(device)
+    model.load_state_dict(torch.load(out / "vae-ready.pt", map_location=device, weights_only=True))
+    model.encoder.requires_grad_(False)
+    model.quant_conv.requires_grad_(False)
+    stage = Stage("decoder", model, config, out, minutes=minutes)
+    rng = random.Random(config["seed"] + 2000 * (1 + stage.step))
+    for _ in stage.steps():
+        x = frames(world, rng, stage.settings["batch"], config["size"], device)
+        with torch.no_grad():
+            z = model.encode(x).latent_dist.mode()
+            z = z + torch.rand(len(z), 1, 1, 1, device=z.device) * stage.settings["noise"] * torch.randn_like(z)
+        with autocast(device):
+            y = model.decode(z).sample
+            loss, l1 = reconstruction(x, y)
+        stage.backward(loss, l1=float(l1.detach()))
+        stage.update()
+    stage.ema.swap()
+    model.eval()
+    log(f"decoder: {stage.step} steps, PSNR {psnr(model, world, config['size'], device):.2f} dB")
+    torch.save(model.state_dict(), out / "decoder-ready.pt")
+
+
 def train(config: dict, world: World, out: Path, device, minutes: float) -> AutoencoderKL:
     model = build(config).to(device)
     ready = out / "vae-ready.pt"
     if ready.exists():
-        model.load_state_dict(torch.load(ready, map_location=device, weights_only=True))
-        return model.eval().requires_grad_(False)
+        return load(config, out, device)
     stage = Stage("vae", model, config, out, minutes=minutes)
     rng = random.Random(config["seed"] + 1000 * (1 + stage.step))
     for _ in stage.steps():
