@@ -111,6 +111,12 @@ class GifSink final : public FrameSink {
     frame_ = make_video_frame(AV_PIX_FMT_BGRA, width_, height_);
   }
 
+  ~GifSink() override {
+    // FFmpeg 5.1's GIF muxer frees the packet it holds back in the trailer only.
+    is_abandoned_ = true;
+    if (needs_trailer_) av_write_trailer(muxer_.get());
+  }
+
   void write(const FrameView& frame) override {
     T2V_CHECK(frame.width == width_ && frame.height == height_ &&
                   frame.rgb.size() == static_cast<size_t>(3) * width_ * height_,
@@ -170,13 +176,15 @@ class GifSink final : public FrameSink {
     stream->time_base = codec_->time_base;
     context->flags |= AVFMT_FLAG_BITEXACT;
     comment_.emplace(*file_, metadata_);
-    io_.emplace(context, *file_,
-                [this](std::span<const uint8_t> bytes) { return comment_->try_write(bytes); });
+    io_.emplace(context, *file_, [this](std::span<const uint8_t> bytes) {
+      return is_abandoned_ ? static_cast<int>(bytes.size()) : comment_->try_write(bytes);
+    });
     Options options;
     options.set("loop", "0");
     options.set("final_delay", std::to_string(std::max<int64_t>(
                                    kMinDelay, clock_.start(frames_) - clock_.start(frames_ - 1))));
     checked(avformat_write_header(context, options.address()), "avformat_write_header");
+    needs_trailer_ = true;
   }
 
   void encode_all(FilterGraph& graph) {
@@ -192,6 +200,7 @@ class GifSink final : public FrameSink {
     while (UniqueFrame frame = graph.pull()) encode(frame.get(), packet.get());
     encode(nullptr, packet.get());
     T2V_CHECK(written_ == frames_, "every frame passes the filter graph");
+    needs_trailer_ = false;
     checked(av_write_trailer(muxer_.get()), "av_write_trailer");
     io_->flush();
   }
@@ -224,6 +233,7 @@ class GifSink final : public FrameSink {
   std::optional<FilterGraph> statistics_;
   UniqueFrame frame_;
   int64_t frames_ = 0, written_ = 0;
+  bool needs_trailer_ = false, is_abandoned_ = false;
   UniqueCodecContext codec_;
   UniqueOutputContext muxer_;
   std::optional<GifCommentWriter> comment_;
