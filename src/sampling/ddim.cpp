@@ -20,7 +20,7 @@ class Ddim final : public DiscreteScheduler {
         final_alpha_bar_(config.get_bool("set_alpha_to_one", true) ? at::ones({}) : noise_.alpha_bar(0)) {
     config.require("thresholding", false, "dynamic thresholding is for pixel-space models");
     set_timesteps(spaced_timesteps(grid(noise_, "leading"), true));
-    check_timesteps(prediction_);
+    check_timesteps(prediction_, clip_sample_);
   }
 
   Tensor step(const Tensor& output, int64_t i, const Tensor& sample, Rng& rng) override {

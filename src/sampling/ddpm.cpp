@@ -33,7 +33,7 @@ class Ddpm final : public DiscreteScheduler {
                                                    "learned or learned_range, got '" + variance_type_ + "'");
     }
     set_timesteps(spaced_timesteps(grid(noise_, "leading"), true));
-    check_timesteps(prediction_);
+    check_timesteps(prediction_, clip_sample_);
   }
 
   // output [B, C, ...], or [B, 2C, ...] when the network predicts the variance too.

@@ -4,24 +4,25 @@
 #include <ATen/core/Tensor.h>
 
 #include "sampling/log_snr.hpp"
+#include "sampling/numpy_log.hpp"
 #include "sampling/samplers.hpp"
 #include "t2v/error.hpp"
 
 namespace t2v::sampling {
 namespace {
 
-// Antiderivative, at rho, of the Lagrange polynomial in log rho that is 1 at log b and 0 at log c.
+// Antiderivative, at rho, of the Lagrange polynomial in log rho that is 1 at log b and 0 at log c. All [].
 Tensor integral(const Tensor& rho, const Tensor& b, const Tensor& c) {
-  return rho * (-c.log() + rho.log() - 1) / (b.log() - c.log());
+  return rho * (-numpy_log(c) + numpy_log(rho) - 1) / (numpy_log(b) - numpy_log(c));
 }
 
 // The same with a third node d.
 Tensor integral(const Tensor& rho, const Tensor& b, const Tensor& c, const Tensor& d) {
-  const Tensor t = rho.log();
-  const Tensor lc = c.log();
-  const Tensor ld = d.log();
+  const Tensor t = numpy_log(rho);
+  const Tensor lc = numpy_log(c);
+  const Tensor ld = numpy_log(d);
   const Tensor numerator = rho * (lc * (ld - t + 1) - ld * t + ld + t.pow(2) - 2 * t + 2);
-  return numerator / ((b.log() - lc) * (b.log() - ld));
+  return numerator / ((numpy_log(b) - lc) * (numpy_log(b) - ld));
 }
 
 class Deis final : public LogSnrScheduler {

@@ -51,11 +51,9 @@ DpmConfig DpmConfig::from(const io::Config& config) {
   if (!c.final_zero && last != "sigma_min") {
     throw Error(ErrorCode::unsupported, where + ": final_sigmas_type: wanted zero or sigma_min, got '" + last + "'");
   }
-  if (!c.plus_plus && c.final_zero) {
+  // "deis" is refused here too although it means dpmsolver++ otherwise: as in diffusers.
+  if ((!c.plus_plus || algorithm == "deis") && c.final_zero) {
     throw Error(ErrorCode::unsupported, where + ": final_sigmas_type: " + algorithm + " wanted sigma_min, got zero");
-  }
-  if (c.solver_order == 3 && algorithm == "sde-dpmsolver") {
-    throw Error(ErrorCode::unsupported, where + ": solver_order: sde-dpmsolver wanted 1 or 2, got 3");
   }
   c.lower_order_final = config.get_bool("lower_order_final", true);
   c.euler_at_final = config.get_bool("euler_at_final", false);
@@ -79,6 +77,7 @@ class DpmMultistep final : public LogSnrScheduler {
                                           "DPMSolverMultistepScheduler with algorithm_type dpmsolver")),
         outputs_(static_cast<size_t>(config_.solver_order)) {
     make_levels(config);
+    refuse_missing_order();
   }
 
   Tensor step(const Tensor& output, int64_t i, const Tensor& sample_in, Rng& rng) override {
@@ -104,6 +103,7 @@ class DpmMultistep final : public LogSnrScheduler {
 
  private:
   void make_levels(const io::Config& config);
+  void refuse_missing_order() const;
   int64_t order_at(int64_t k, int64_t i) const;
   Tensor update(int64_t order, int64_t k, const Tensor& sample, const Tensor& noise) const;
 
@@ -149,6 +149,16 @@ void DpmMultistep::make_levels(const io::Config& config) {
     sigmas = table_.interpolate(timesteps);
   }
   set_levels(sigmas, std::move(timesteps), config_.final_zero ? 0.0 : table_.min());
+}
+
+// There is no third-order form of sde-dpmsolver; short schedules never get to it.
+void DpmMultistep::refuse_missing_order() const {
+  const auto calls = static_cast<int64_t>(timesteps().size());
+  for (int64_t i = 0; i < calls && config_.stochastic && !config_.plus_plus; ++i) {
+    if (order_at(absolute(i), i) == 3) {
+      throw Error(ErrorCode::unsupported, where_ + ": solver_order: sde-dpmsolver wanted 1 or 2, got 3");
+    }
+  }
 }
 
 int64_t DpmMultistep::order_at(int64_t k, int64_t i) const {

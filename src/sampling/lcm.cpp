@@ -23,7 +23,7 @@ class Lcm final : public DiscreteScheduler {
         final_alpha_bar_(config.get_bool("set_alpha_to_one", true) ? at::ones({}) : noise_.alpha_bar(0)) {
     config.require("thresholding", false, "dynamic thresholding is for pixel-space models");
     set_timesteps(distilled_timesteps(config, noise_.train_steps, options.steps));
-    check_timesteps(prediction_);
+    check_timesteps(prediction_, clip_sample_);
   }
 
   Tensor step(const Tensor& output, int64_t i, const Tensor& sample, Rng& rng) override {

@@ -20,6 +20,8 @@ std::unique_ptr<Scheduler> make_euler(const io::Config& config, const SchedulerO
 std::unique_ptr<Scheduler> make_euler_ancestral(const io::Config& config, const SchedulerOptions& options);
 std::unique_ptr<Scheduler> make_flow_euler(const io::Config& config, const SchedulerOptions& options);
 std::unique_ptr<Scheduler> make_heun(const io::Config& config, const SchedulerOptions& options);
+std::unique_ptr<Scheduler> make_kdpm2(const io::Config& config, const SchedulerOptions& options);
+std::unique_ptr<Scheduler> make_kdpm2_ancestral(const io::Config& config, const SchedulerOptions& options);
 std::unique_ptr<Scheduler> make_lcm(const io::Config& config, const SchedulerOptions& options);
 std::unique_ptr<Scheduler> make_lms(const io::Config& config, const SchedulerOptions& options);
 std::unique_ptr<Scheduler> make_pndm(const io::Config& config, const SchedulerOptions& options);

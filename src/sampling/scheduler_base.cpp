@@ -147,7 +147,7 @@ DiscreteScheduler::DiscreteScheduler(const io::Config& config, const SchedulerOp
   }
 }
 
-void DiscreteScheduler::check_timesteps(Prediction prediction) const {
+void DiscreteScheduler::check_timesteps(Prediction prediction, bool clips) const {
   for (const double t : all_timesteps()) {
     if (t >= static_cast<double>(noise_.train_steps)) {
       const int64_t legal = noise_.train_steps / 2;  // ratio 2 leaves room for any offset in use
@@ -158,7 +158,7 @@ void DiscreteScheduler::check_timesteps(Prediction prediction) const {
                   "use --steps " + std::to_string(legal) + " or fewer, or --spacing trailing");
     }
     const int64_t index = static_cast<int64_t>(t) < 0 ? noise_.train_steps - 1 : static_cast<int64_t>(t);
-    if (noise_.zero_terminal && index == noise_.train_steps - 1 && prediction == Prediction::epsilon) {
+    if (noise_.zero_terminal && index == noise_.train_steps - 1 && prediction == Prediction::epsilon && !clips) {
       throw Error(ErrorCode::unsupported,
                   where_ + ": rescale_betas_zero_snr: wanted v_prediction or sample for a schedule that starts at zero "
                            "signal, got epsilon",

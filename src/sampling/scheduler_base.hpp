@@ -95,8 +95,9 @@ class DiscreteScheduler : public SchedulerBase {
 
  protected:
   DiscreteScheduler(const io::Config& config, const SchedulerOptions& options, const NoiseDefaults& defaults);
-  /// Refuses timesteps outside the training schedule, and ones where this prediction would divide by zero.
-  void check_timesteps(Prediction prediction) const;
+  /// Refuses timesteps outside the training schedule, and ones where this prediction would divide by zero. With
+  /// `clips` the division is harmless: the endless sample estimate is clipped.
+  void check_timesteps(Prediction prediction, bool clips = false) const;
   int64_t timestep(int64_t k) const { return static_cast<int64_t>(all_timesteps()[static_cast<size_t>(k)]); }
   /// alpha_bar of t, or of what lies before the first timestep.
   Tensor alpha_bar_or(int64_t t, const Tensor& before_first) const;

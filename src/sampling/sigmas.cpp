@@ -9,6 +9,7 @@
 #include <ATen/ops/tensor.h>
 
 #include "sampling/beta_quantile.hpp"
+#include "sampling/numpy_log.hpp"
 #include "sampling/timesteps.hpp"
 #include "t2v/error.hpp"
 
@@ -75,7 +76,7 @@ SigmaTable::SigmaTable(const at::Tensor& sigmas) {
   const float* data = table.const_data_ptr<float>();
   for (int64_t i = 0; i < table.numel(); ++i) {
     sigmas_.push_back(data[i]);
-    log_sigmas_.push_back(static_cast<float>(std::log(static_cast<double>(data[i]))));
+    log_sigmas_.push_back(numpy_log(data[i]));
   }
 }
 
@@ -106,9 +107,11 @@ double SigmaTable::log_interpolate(double t) const {
 
 double SigmaTable::timestep(double sigma) const {
   const double log_sigma = std::log(std::max(sigma, 1e-10));
-  const auto above = std::upper_bound(log_sigmas_.begin(), log_sigmas_.end(), log_sigma);
+  // The last level that is not above sigma. A scan, not a bisection: after the zero-SNR rescale the final level (from
+  // alpha_bar = 2^-24) can lie below the one before it.
+  const auto found = std::find_if(log_sigmas_.rbegin(), log_sigmas_.rend(), [=](double level) { return log_sigma >= level; });
   const auto low = static_cast<size_t>(
-      std::clamp<int64_t>(above - log_sigmas_.begin() - 1, 0, static_cast<int64_t>(log_sigmas_.size()) - 2));
+      std::clamp<int64_t>(log_sigmas_.rend() - found - 1, 0, static_cast<int64_t>(log_sigmas_.size()) - 2));
   // The table is fp32 in NumPy: the distance of two entries is rounded, the distance to log_sigma is not.
   const double gap = static_cast<float>(log_sigmas_[low] - log_sigmas_[low + 1]);
   const double w = std::clamp((log_sigmas_[low] - log_sigma) / gap, 0.0, 1.0);

@@ -39,8 +39,9 @@ std::vector<double> linspace(double start, double stop, int64_t count, bool endp
   const double delta = stop - start;
   const double step = divisions > 0 ? delta / static_cast<double>(divisions) : delta;
   for (int64_t i = 0; i < count; ++i) {
-    const double along = step != 0 ? static_cast<double>(i) * step
-                                   : static_cast<double>(i) / static_cast<double>(divisions) * delta;
+    // A step that underflows to 0 is split the other way round; with one point there is nothing to split.
+    const double along = step != 0 || divisions == 0 ? static_cast<double>(i) * step
+                                                     : static_cast<double>(i) / static_cast<double>(divisions) * delta;
     values[static_cast<size_t>(i)] = along + start;
   }
   if (endpoint && count > 1) {
