@@ -27,6 +27,7 @@ class MappedTensorFile final : public TensorFile {
   const std::map<std::string, std::string>& metadata() const override { return metadata_; }
   std::string where() const override { return file_->path(); }
   int64_t file_bytes() const override { return static_cast<int64_t>(file_->bytes().size()); }
+  void release(const TensorView& view) const override { file_->release(view.bytes); }
 
  private:
   std::shared_ptr<const MmapFile>

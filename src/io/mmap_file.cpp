@@ -113,6 +113,13 @@ void MmapFile::prefetch(std::span<const std::byte> part) const {
   madvise(reinterpret_cast<void*>(begin), address + part.size() - begin, MADV_WILLNEED);
 }
 
+void MmapFile::release(std::span<const std::byte> part) {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<uintptr_t>(part.data()) + page - 1) / page * page;
+  const auto end = (reinterpret_cast<uintptr_t>(part.data()) + part.size()) / page * page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 bool MmapFile::unchanged() const {
   struct stat info {};
   if (stat(path_.c_str(), &info) != 0) return false;

@@ -31,6 +31,8 @@ class MmapFile {
   void advise(Access access) const;
   /// Asks the kernel to read these bytes ahead.
   void prefetch(std::span<const std::byte> part) const;
+  /// Lets the kernel take back the whole pages inside `part`; a later read brings them in again.
+  static void release(std::span<const std::byte> part);
   /// False when the file's size or modification time differ from those at open().
   bool unchanged() const;
 

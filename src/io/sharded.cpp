@@ -34,6 +34,10 @@ class ShardedTensorFile final : public TensorFile {
     for (const auto& shard : shards_) total += shard->file_bytes();
     return total;
   }
+  /// Every shard maps its file in the same way, so any of them can release any view.
+  void release(const TensorView& view) const override {
+    if (!shards_.empty()) shards_.front()->release(view);
+  }
 
  private:
   std::string where_;

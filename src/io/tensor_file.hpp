@@ -35,6 +35,8 @@ class TensorFile {
   virtual const std::map<std::string, std::string>& metadata() const = 0;  ///< safetensors __metadata__
   virtual std::string where() const = 0;                                   ///< file (or index) name for messages
   virtual int64_t file_bytes() const = 0;
+  /// Gives the memory of a view's pages back to the system; they are read again from the file when touched.
+  virtual void release(const TensorView& view) const = 0;
 };
 
 /// Opens one file by content, never by extension: safetensors, or a PyTorch zip/pickle. Git-LFS pointers,

@@ -2,6 +2,7 @@
 #include "tensor/weights.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
@@ -54,6 +55,12 @@ Tensor as_tensor(const io::TensorView& view, std::shared_ptr<const io::TensorFil
   auto* data = const_cast<std::byte*>(view.bytes.data());
   const auto keep_alive = [owner = std::move(owner)](void*) {};
   if (element_count(view.shape) == 0) return at::empty(view.shape, options);
+  const bool is_aligned = reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(io::dtype_size(view.dtype)) == 0;
+  if (!is_aligned && view.strides.empty()) {  // writers need not pad; kernels want aligned elements
+    Tensor copy = at::empty(view.shape, options);
+    std::memcpy(copy.mutable_data_ptr(), data, view.bytes.size());
+    return copy;
+  }
   if (view.strides.empty()) return at::from_blob(data, view.shape, keep_alive, options);
   return at::from_blob(data, view.shape, view.strides, keep_alive, options);
 }
@@ -133,7 +140,17 @@ Tensor WeightStore::take(const std::string& name, at::IntArrayRef shape) {
   }
   if (taken_.insert(name).second) parameter_count_ += element_count(shape);
   if (mode_ == Mode::header_only) return meta();
-  return as_tensor(view, file_).reshape(shape).to(placement_.device, placement_.dtype);
+  const Tensor stored = as_tensor(view, file_).reshape(shape);
+  const Tensor placed = stored.to(placement_.device, placement_.dtype);
+  // Once converted, the file's pages would only count twice.
+  if (!placed.is_same(stored)) file_->release(view);
+  return placed;
+}
+
+WeightStore::~WeightStore() {
+  if (mode_ != Mode::real || !file_) return;
+  // Layers have copied what they lay out anew; what they use in place comes back from the page cache when touched.
+  for (const auto& [name, view] : by_name_) file_->release(*view);
 }
 
 int64_t WeightStore::parameter_count() const { return parameter_count_; }

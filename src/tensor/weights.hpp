@@ -52,6 +52,8 @@ class WeightStore {
   using Rename = std::function<std::string(const std::string&)>;
 
   WeightStore(std::shared_ptr<const io::TensorFile> file, Placement placement, const Rename& rename = {});
+  ~WeightStore();
+  WeightStore(WeightStore&&) = default;
   /// A store without a file: take() always succeeds with uninitialised meta tensors, and parameter_count() tells how
   /// many parameters the network has. Proves counts of real configs without weights.
   static WeightStore shapes_only();
