@@ -18,7 +18,8 @@ namespace t2v::text {
 namespace {
 
 constexpr std::string_view kWordEnd = "</w>";
-constexpr int64_t kClipLength = 77;  // every published CLIP text encoder; used when no tokenizer_config.json says it
+constexpr int64_t kClipLength =
+    77;  // every published CLIP text encoder; used when no tokenizer_config.json says it
 
 [[noreturn]] void fail(const std::string& where, const std::string& what) {
   throw Error(ErrorCode::bad_input, "bad tokenizer: " + where + ": " + what);
@@ -26,12 +27,14 @@ constexpr int64_t kClipLength = 77;  // every published CLIP text encoder; used 
 
 std::string normalize(std::string_view text) { return lower(collapse_spaces(nfc(text))); }
 
-/// GPT-2's letters for bytes: printable Latin-1 stands for itself, the rest for U+0100 on, in order.
+/// GPT-2's letters for bytes: printable Latin-1 stands for itself, the rest for U+0100 on, in
+/// order.
 std::array<std::string, 256> byte_letters() {
   std::array<std::string, 256> letters;
   char32_t next = 0x100;
   for (char32_t byte = 0; byte < 256; ++byte) {
-    const bool printable = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
+    const bool printable =
+        (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
     append_utf8(letters[byte], printable ? byte : next++);
   }
   return letters;
@@ -57,10 +60,12 @@ size_t run_length(std::string_view text, Class wanted) {
 }
 
 /// Length of the next word of CLIP's pattern
-///   <|startoftext|> | <|endoftext|> | 's | 't | 're | 've | 'm | 'll | 'd | \p{L}+ | \p{N} | [^\s\p{L}\p{N}]+
+///   <|startoftext|> | <|endoftext|> | 's | 't | 're | 've | 'm | 'll | 'd | \p{L}+ | \p{N} |
+///   [^\s\p{L}\p{N}]+
 /// at the start of `text`; for white space, which is no word, the length of its run.
 size_t word_length(std::string_view text) {
-  for (const std::string_view word : {"<|startoftext|>", "<|endoftext|>", "'s", "'t", "'re", "'ve", "'m", "'ll", "'d"}) {
+  for (const std::string_view word :
+       {"<|startoftext|>", "<|endoftext|>", "'s", "'t", "'re", "'ve", "'m", "'ll", "'d"}) {
     if (text.starts_with(word)) return word.size();
   }
   const CodePoint point = first_code_point(text);
@@ -74,13 +79,14 @@ uint64_t pair_key(int32_t left, int32_t right) {
 
 }  // namespace
 
-ClipBpe::ClipBpe(const Vocabulary& vocabulary, const Merges& merges, const TokenizerSettings& settings,
-                 const std::string& where)
+ClipBpe::ClipBpe(const Vocabulary& vocabulary, const Merges& merges,
+                 const TokenizerSettings& settings, const std::string& where)
     : where_(where), model_max_length_(settings.model_max_length) {
   ids_.reserve(vocabulary.size());
   for (const auto& [token, id] : vocabulary) {
     if (id < 0 || id > std::numeric_limits<int32_t>::max()) {
-      fail(where, "'" + io::printable(token, 40) + "': the id " + std::to_string(id) + " is out of range");
+      fail(where,
+           "'" + io::printable(token, 40) + "': the id " + std::to_string(id) + " is out of range");
     }
     if (!ids_.emplace(token, static_cast<int32_t>(id)).second) {
       fail(where, "'" + io::printable(token, 40) + "' appears twice");
@@ -111,9 +117,11 @@ ClipBpe::ClipBpe(const Vocabulary& vocabulary, const Merges& merges, const Token
     const int32_t id = id_or_none(token);
     return id < 0 ? std::nullopt : std::optional<int64_t>(id);
   };
-  // New tokens are numbered from the count of the vocabulary, even if its ids have gaps (tokenizers does so).
-  added_ = std::make_unique<AddedVocabulary>(tokens_to_add(settings, settings.extra.value_or(std::vector<NamedToken>{})),
-                                             find, static_cast<int64_t>(vocabulary.size()), normalize);
+  // New tokens are numbered from the count of the vocabulary, even if its ids have gaps (tokenizers
+  // does so).
+  added_ = std::make_unique<AddedVocabulary>(
+      tokens_to_add(settings, settings.extra.value_or(std::vector<NamedToken>{})), find,
+      static_cast<int64_t>(vocabulary.size()), normalize);
   for (const auto& [id, token] : added_->by_id()) {
     vocab_size_ = std::max(vocab_size_, id + 1);
   }
@@ -131,15 +139,16 @@ ClipBpe::ClipBpe(const Vocabulary& vocabulary, const Merges& merges, const Token
 
 int32_t ClipBpe::require_id(const std::string& token, const std::string& role) const {
   const auto it = ids_.find(token);
-  if (it == ids_.end()) fail(where_, role + ": '" + io::printable(token, 40) + "' is not in the vocabulary");
+  if (it == ids_.end())
+    fail(where_, role + ": '" + io::printable(token, 40) + "' is not in the vocabulary");
   return it->second;
 }
 
 Tokens ClipBpe::encode(std::string_view prompt, int64_t max_length) const {
   if (max_length == 0) max_length = model_max_length_ > 0 ? model_max_length_ : kClipLength;
   if (max_length < 2) {
-    throw Error(ErrorCode::usage,
-                "prompt: wanted room for at least 2 tokens, got a limit of " + std::to_string(max_length));
+    throw Error(ErrorCode::usage, "prompt: wanted room for at least 2 tokens, got a limit of " +
+                                      std::to_string(max_length));
   }
   const std::string valid = replace_invalid_utf8(prompt);
   if (valid != prompt) log::warn("prompt: bytes that are not UTF-8 were replaced by U+FFFD");
@@ -165,13 +174,15 @@ Tokens ClipBpe::encode(std::string_view prompt, int64_t max_length) const {
   return out;
 }
 
-void ClipBpe::append_words(std::string_view text, std::vector<int64_t>& ids, int64_t& unknown) const {
+void ClipBpe::append_words(std::string_view text, std::vector<int64_t>& ids,
+                           int64_t& unknown) const {
   while (!text.empty()) {
     std::string_view word = text.substr(0, word_length(text));
     text.remove_prefix(word.size());
     if (class_of(first_code_point(word).value) == Class::space) continue;
     if (word == "<|startoftext|>" || word == "<|endoftext|>") {
-      // The byte-level splitter behind the pattern cuts the two bracketed words at the class borders again.
+      // The byte-level splitter behind the pattern cuts the two bracketed words at the class
+      // borders again.
       append_word(word.substr(0, 2), ids, unknown);
       append_word(word.substr(2, word.size() - 4), ids, unknown);
       word = word.substr(word.size() - 2);
@@ -180,14 +191,16 @@ void ClipBpe::append_words(std::string_view text, std::vector<int64_t>& ids, int
   }
 }
 
-void ClipBpe::append_word(std::string_view word, std::vector<int64_t>& ids, int64_t& unknown) const {
+void ClipBpe::append_word(std::string_view word, std::vector<int64_t>& ids,
+                          int64_t& unknown) const {
   std::vector<int32_t> symbols;
   symbols.reserve(word.size());
   for (size_t i = 0; i < word.size(); ++i) {
     const auto& table = i + 1 == word.size() ? last_byte_ids_ : byte_ids_;
     int32_t id = table[static_cast<unsigned char>(word[i])];
     if (id < 0) {
-      if (unk_ < 0) fail(where_, "a byte of the prompt is not in the vocabulary, and there is no unk_token");
+      if (unk_ < 0)
+        fail(where_, "a byte of the prompt is not in the vocabulary, and there is no unk_token");
       id = unk_;
       ++unknown;
     }
@@ -197,8 +210,8 @@ void ClipBpe::append_word(std::string_view word, std::vector<int64_t>& ids, int6
   ids.insert(ids.end(), symbols.begin(), symbols.end());
 }
 
-/// Applies the pair of the lowest rank, the leftmost first, until none is left: O(n log n) with a linked list over the
-/// symbols and a queue of the pairs seen.
+/// Applies the pair of the lowest rank, the leftmost first, until none is left: O(n log n) with a
+/// linked list over the symbols and a queue of the pairs seen.
 void ClipBpe::merge(std::vector<int32_t>& symbols) const {
   struct Candidate {
     uint32_t rank;
@@ -230,7 +243,8 @@ void ClipBpe::merge(std::vector<int32_t>& symbols) const {
     const size_t right = next[top.at];
     if (symbols[top.at] == kGone || right == kNone) continue;
     const auto it = merges_.find(pair_key(symbols[top.at], symbols[right]));
-    if (it == merges_.end() || it->second.id != top.id) continue;  // an earlier merge took one of the two
+    if (it == merges_.end() || it->second.id != top.id)
+      continue;  // an earlier merge took one of the two
     symbols[top.at] = top.id;
     symbols[right] = kGone;
     next[top.at] = next[right];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// CLIP's byte-pair tokenizer (Radford et al. 2021; bytes mapped to letters as in GPT-2), equal to CLIPTokenizer of
-// transformers 5.23: NFC, white space collapsed, lower case, a split by Unicode classes, merges by rank, and
-// begin + tokens + end + padding.
+// CLIP's byte-pair tokenizer (Radford et al. 2021; bytes mapped to letters as in GPT-2), equal to
+// CLIPTokenizer of transformers 5.23: NFC, white space collapsed, lower case, a split by Unicode
+// classes, merges by rank, and begin + tokens + end + padding.
 #pragma once
 
 #include <array>
@@ -51,10 +51,10 @@ class ClipBpe final : public Tokenizer {
   std::string where_;
   std::unordered_map<std::string, int32_t> ids_;
   std::unordered_map<int32_t, std::string> tokens_;
-  std::unordered_map<uint64_t, Merge> merges_;           // key: left id << 32 | right id
-  std::array<int32_t, 256> byte_ids_, last_byte_ids_;    // -1: not in the vocabulary
+  std::unordered_map<uint64_t, Merge> merges_;         // key: left id << 32 | right id
+  std::array<int32_t, 256> byte_ids_, last_byte_ids_;  // -1: not in the vocabulary
   std::unique_ptr<AddedVocabulary> added_;
-  int32_t bos_ = 0, eos_ = 0, unk_ = -1, pad_ = -1;      // -1: none
+  int32_t bos_ = 0, eos_ = 0, unk_ = -1, pad_ = -1;  // -1: none
   int64_t vocab_size_ = 0;
   int64_t model_max_length_ = 0;
 };

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// T5's tokenizer, equal to T5Tokenizer (= T5TokenizerFast) of transformers 5.23: the model file's normalisation, a
-// split at white space, unigram pieces of each word, the end token, padding. The unknown token has id 2, one for each
-// run of unknown characters, whatever the file says about byte fallback.
+// T5's tokenizer, equal to T5Tokenizer (= T5TokenizerFast) of transformers 5.23: the model file's
+// normalisation, a split at white space, unigram pieces of each word, the end token, padding. The
+// unknown token has id 2, one for each run of unknown characters, whatever the file says about byte
+// fallback.
 #pragma once
 
 #include <cstdint>
@@ -26,9 +27,11 @@ class SpmTokenizer final : public Tokenizer {
   /// Reads tokenizer.json when it is there (like transformers), else spiece.model.
   static std::unique_ptr<SpmTokenizer> open(const std::filesystem::path& folder);
 
-  /// `extra`: tokens to find in the prompt besides those of the settings. `charsmap`: empty = no normalisation.
-  SpmTokenizer(Unigram::Pieces pieces, const std::string& charsmap, const TokenizerSettings& settings,
-               const std::vector<NamedToken>& extra, const std::string& where);
+  /// `extra`: tokens to find in the prompt besides those of the settings. `charsmap`: empty = no
+  /// normalisation.
+  SpmTokenizer(Unigram::Pieces pieces, const std::string& charsmap,
+               const TokenizerSettings& settings, const std::vector<NamedToken>& extra,
+               const std::string& where);
 
   Tokens encode(std::string_view prompt, int64_t max_length = 0) const override;
   int64_t vocab_size() const override { return vocab_size_; }

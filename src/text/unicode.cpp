@@ -28,21 +28,22 @@ bool contains(std::span<const CodePointRange> ranges, char32_t code_point) {
   return after != ranges.begin() && code_point <= std::prev(after)->last;
 }
 
-// Lower-case pairs that Unicode 16 and 17 brought; a host's utf8proc may be older (2.7 is Unicode 14, which has all
-// earlier ones).
+// Lower-case pairs that Unicode 16 and 17 brought; a host's utf8proc may be older (2.7 is Unicode
+// 14, which has all earlier ones).
 struct LateCase {
   char32_t first, last;
   int32_t offset;
   char32_t step;
 };
-constexpr LateCase kLateCases[] = {
-    {0x1C89, 0x1C89, 1, 1},     {0xA7CB, 0xA7CB, 0x264 - 0xA7CB, 1}, {0xA7CC, 0xA7CE, 1, 2},
-    {0xA7D2, 0xA7D4, 1, 2},     {0xA7DA, 0xA7DA, 1, 1},              {0xA7DC, 0xA7DC, 0x19B - 0xA7DC, 1},
-    {0x10D50, 0x10D65, 0x20, 1}, {0x16EA0, 0x16EB8, 0x1B, 1}};
+constexpr LateCase kLateCases[] = {{0x1C89, 0x1C89, 1, 1},      {0xA7CB, 0xA7CB, 0x264 - 0xA7CB, 1},
+                                   {0xA7CC, 0xA7CE, 1, 2},      {0xA7D2, 0xA7D4, 1, 2},
+                                   {0xA7DA, 0xA7DA, 1, 1},      {0xA7DC, 0xA7DC, 0x19B - 0xA7DC, 1},
+                                   {0x10D50, 0x10D65, 0x20, 1}, {0x16EA0, 0x16EB8, 0x1B, 1}};
 
 char32_t lower_one(char32_t code_point) {
   for (const LateCase& row : kLateCases) {
-    if (code_point >= row.first && code_point <= row.last && (code_point - row.first) % row.step == 0) {
+    if (code_point >= row.first && code_point <= row.last &&
+        (code_point - row.first) % row.step == 0) {
       return static_cast<char32_t>(static_cast<int32_t>(code_point) + row.offset);
     }
   }
@@ -72,7 +73,9 @@ void append_nfc(std::string& out, std::string_view text) {
 }  // namespace
 
 CodePoint first_code_point(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<char32_t>(static_cast<unsigned char>(text[i])); };
+  const auto byte = [&](size_t i) {
+    return static_cast<char32_t>(static_cast<unsigned char>(text[i]));
+  };
   const char32_t lead = byte(0);
   const size_t bytes = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
   T2V_CHECK(bytes <= text.size(), "text must be valid UTF-8");
@@ -107,16 +110,26 @@ bool is_number(char32_t code_point) { return contains(kNumbers, code_point); }
 
 bool is_space(char32_t code_point) {
   switch (code_point) {
-    case 0x20: case 0x85: case 0xA0: case 0x1680: case 0x2028: case 0x2029: case 0x202F: case 0x205F: case 0x3000:
+    case 0x20:
+    case 0x85:
+    case 0xA0:
+    case 0x1680:
+    case 0x2028:
+    case 0x2029:
+    case 0x202F:
+    case 0x205F:
+    case 0x3000:
       return true;
     default:
-      return (code_point >= 0x09 && code_point <= 0x0D) || (code_point >= 0x2000 && code_point <= 0x200A);
+      return (code_point >= 0x09 && code_point <= 0x0D) ||
+             (code_point >= 0x2000 && code_point <= 0x200A);
   }
 }
 
 std::string nfc(std::string_view text) {
-  // The reference's NFC follows Unicode 9: a mark or a composition that came later is a plain starter there, across
-  // which nothing moves or composes. Normalising the text between such code points gives the same.
+  // The reference's NFC follows Unicode 9: a mark or a composition that came later is a plain
+  // starter there, across which nothing moves or composes. Normalising the text between such code
+  // points gives the same.
   std::string out;
   size_t start = 0;
   for (size_t at = 0; at < text.size();) {
@@ -137,10 +150,12 @@ std::string lower(std::string_view text) {
   out.reserve(text.size());
   while (!text.empty()) {
     const CodePoint point = first_code_point(text);
-    if (point.value == 0x130) {  // capital I with dot above: SpecialCasing.txt, the only unconditional row
+    if (point.value ==
+        0x130) {  // capital I with dot above: SpecialCasing.txt, the only unconditional row
       out += "i\u0307";
     } else if (point.value < 0x80) {
-      out += static_cast<char>(point.value >= 'A' && point.value <= 'Z' ? point.value + 32 : point.value);
+      out += static_cast<char>(point.value >= 'A' && point.value <= 'Z' ? point.value + 32
+                                                                        : point.value);
     } else {
       append_utf8(out, lower_one(point.value));
     }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Unigram language model segmentation (Kudo 2018): the split of a word into pieces with the largest sum of scores.
-// Equal to `Unigram` of the tokenizers library (0.23), which T5Tokenizer of transformers 5.23 uses. It differs from the
-// SentencePiece library in three ways, which is why that one is not used: scores add up in double precision, byte
-// pieces are ordinary pieces (no byte fallback), and control pieces are found in the text.
+// Unigram language model segmentation (Kudo 2018): the split of a word into pieces with the largest
+// sum of scores. Equal to `Unigram` of the tokenizers library (0.23), which T5Tokenizer of
+// transformers 5.23 uses. It differs from the SentencePiece library in three ways, which is why
+// that one is not used: scores add up in double precision, byte pieces are ordinary pieces (no byte
+// fallback), and control pieces are found in the text.
 #pragma once
 
 #include <array>
@@ -18,9 +19,11 @@ namespace t2v::text {
 /// Immutable after construction; safe to share.
 class Unigram {
  public:
-  using Pieces = std::vector<std::pair<std::string, double>>;  // text and score; the index is the id
+  using Pieces =
+      std::vector<std::pair<std::string, double>>;  // text and score; the index is the id
 
-  /// Of pieces with equal text the last one counts. Throws Error{bad_input} when `unk_id` is outside the vocabulary.
+  /// Of pieces with equal text the last one counts. Throws Error{bad_input} when `unk_id` is
+  /// outside the vocabulary.
   Unigram(Pieces pieces, size_t unk_id, const std::string& where);
   Unigram(const Unigram&) = delete;  // ids_ points into pieces_
   Unigram& operator=(const Unigram&) = delete;
@@ -51,8 +54,8 @@ class Unigram {
   Pieces pieces_;
   size_t unk_id_;
   double unknown_score_;
-  std::unordered_map<std::string_view, size_t> ids_;  // views of pieces_
-  std::vector<size_t> sorted_;                        // ids by text, for prefix search
+  std::unordered_map<std::string_view, size_t> ids_;            // views of pieces_
+  std::vector<size_t> sorted_;                                  // ids by text, for prefix search
   std::array<std::pair<size_t, size_t>, 256> by_first_byte_{};  // range of sorted_
 };
 

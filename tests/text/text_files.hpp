@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tokenizer folders for the tests: the CLIP vocabulary rebuilt from its merges, temporary folders, golden files.
+// Tokenizer folders for the tests: the CLIP vocabulary rebuilt from its merges, temporary folders,
+// golden files.
 #pragma once
 
 #include <cstdint>
@@ -70,7 +71,8 @@ class TempFolder {
   fs::path path_;
 };
 
-/// CLIP's vocabulary follows from its merges: 256 byte letters, the same with </w>, each merge, two special tokens.
+/// CLIP's vocabulary follows from its merges: 256 byte letters, the same with </w>, each merge, two
+/// special tokens.
 inline Json clip_vocabulary() {
   std::vector<std::string> letters, others;
   char32_t next = 0x100;
@@ -113,7 +115,8 @@ Error error_of(const Call& call) {
   return Error(ErrorCode::internal, "");
 }
 
-inline std::vector<int64_t> without_padding(const std::vector<int64_t>& ids, const std::vector<uint8_t>& mask) {
+inline std::vector<int64_t> without_padding(const std::vector<int64_t>& ids,
+                                            const std::vector<uint8_t>& mask) {
   std::vector<int64_t> out;
   for (size_t i = 0; i < ids.size(); ++i) {
     if (mask[i]) out.push_back(ids[i]);

@@ -20,9 +20,11 @@ namespace t2v::models::text {
 namespace {
 
 // Far beyond any published model, and small enough that no product of sizes overflows.
-constexpr int64_t kMaxWidth = 1 << 16, kMaxLayers = 256, kMaxVocabulary = 1 << 24, kMaxPositions = 1 << 16;
+constexpr int64_t kMaxWidth = 1 << 16, kMaxLayers = 256, kMaxVocabulary = 1 << 24,
+                  kMaxPositions = 1 << 16;
 
-// Configs written before transformers 4.31 carry this wrong id; the end token is then the largest id of the prompt.
+// Configs written before transformers 4.31 carry this wrong id; the end token is then the largest
+// id of the prompt.
 constexpr int64_t kOldEosTokenId = 2;
 
 /// Causal and without padding: [B, 1, L, L], 0 or -inf.
@@ -44,15 +46,18 @@ CLIPTextConfig CLIPTextConfig::from(const io::Config& config) {
   c.intermediate_size = config.get_int("intermediate_size", c.intermediate_size, 1, kMaxWidth);
   c.projection_dim = config.get_int("projection_dim", c.projection_dim, 0, kMaxWidth);
   c.num_hidden_layers = config.get_int("num_hidden_layers", c.num_hidden_layers, 1, kMaxLayers);
-  c.num_attention_heads = config.get_int("num_attention_heads", c.num_attention_heads, 1, kMaxWidth);
-  c.max_position_embeddings = config.get_int("max_position_embeddings", c.max_position_embeddings, 1, kMaxPositions);
+  c.num_attention_heads =
+      config.get_int("num_attention_heads", c.num_attention_heads, 1, kMaxWidth);
+  c.max_position_embeddings =
+      config.get_int("max_position_embeddings", c.max_position_embeddings, 1, kMaxPositions);
   c.hidden_act = config.get_string("hidden_act", c.hidden_act);
   c.layer_norm_eps = config.get_double("layer_norm_eps", c.layer_norm_eps);
   c.eos_token_id = config.get_int("eos_token_id", c.eos_token_id);
   if (c.hidden_size % c.num_attention_heads != 0) {
-    throw Error(ErrorCode::bad_input, "bad config: " + c.where + ": num_attention_heads: wanted a divisor of hidden_size " +
-                                          std::to_string(c.hidden_size) + ", got " +
-                                          std::to_string(c.num_attention_heads));
+    throw Error(
+        ErrorCode::bad_input,
+        "bad config: " + c.where + ": num_attention_heads: wanted a divisor of hidden_size " +
+            std::to_string(c.hidden_size) + ", got " + std::to_string(c.num_attention_heads));
   }
   return c;
 }
@@ -61,8 +66,9 @@ CLIPEncoderLayer::CLIPEncoderLayer(const CLIPTextConfig& config, const Weights& 
     : heads(config.num_attention_heads),
       act(nn::activation(config.hidden_act, config.where + ": hidden_act")),
       layer_norm1(w.at("layer_norm1"), config.hidden_size, config.layer_norm_eps),
-      qkv(nn::Linear::fused({w.at("self_attn.q_proj"), w.at("self_attn.k_proj"), w.at("self_attn.v_proj")},
-                            config.hidden_size, std::vector<int64_t>(3, config.hidden_size), /*has_bias=*/true)),
+      qkv(nn::Linear::fused(
+          {w.at("self_attn.q_proj"), w.at("self_attn.k_proj"), w.at("self_attn.v_proj")},
+          config.hidden_size, std::vector<int64_t>(3, config.hidden_size), /*has_bias=*/true)),
       out_proj(w.at("self_attn.out_proj"), config.hidden_size, config.hidden_size),
       layer_norm2(w.at("layer_norm2"), config.hidden_size, config.layer_norm_eps),
       fc1(w.at("mlp.fc1"), config.hidden_size, config.intermediate_size),
@@ -71,32 +77,37 @@ CLIPEncoderLayer::CLIPEncoderLayer(const CLIPTextConfig& config, const Weights& 
 Tensor CLIPEncoderLayer::forward(const Tensor& x, const std::optional<Tensor>& bias) const {
   const auto parts = qkv.forward(layer_norm1.forward(x)).chunk(3, -1);  // q, k, v: [B, L, D]
   const nn::AttentionOptions options{.heads = heads, .bias = bias, .causal = !bias.has_value()};
-  const Tensor attended = x + out_proj.forward(nn::attention(parts[0], parts[1], parts[2], options));
+  const Tensor attended =
+      x + out_proj.forward(nn::attention(parts[0], parts[1], parts[2], options));
   return attended + fc2.forward(act(fc1.forward(layer_norm2.forward(attended))));
 }
 
 CLIPTextModel::CLIPTextModel(const CLIPTextConfig& c, const Weights& w, bool with_projection)
     : config(c),
       token_embedding(w.at("embeddings.token_embedding"), c.vocab_size, c.hidden_size),
-      position_embedding(w.at("embeddings.position_embedding"), c.max_position_embeddings, c.hidden_size),
+      position_embedding(w.at("embeddings.position_embedding"), c.max_position_embeddings,
+                         c.hidden_size),
       final_layer_norm(w.at("final_layer_norm"), c.hidden_size, c.layer_norm_eps) {
   for (int64_t i = 0; i < c.num_hidden_layers; ++i) {
     layers.emplace_back(c, w.at("encoder.layers").at(i));
   }
   if (with_projection) {
-    text_projection.emplace(w.at("text_projection"), c.hidden_size, c.projection_dim, /*has_bias=*/false);
+    text_projection.emplace(w.at("text_projection"), c.hidden_size, c.projection_dim,
+                            /*has_bias=*/false);
   }
 }
 
-Tensor CLIPTextModel::forward(const Tensor& ids, int64_t clip_skip, const std::optional<Tensor>& mask) const {
+Tensor CLIPTextModel::forward(const Tensor& ids, int64_t clip_skip,
+                              const std::optional<Tensor>& mask) const {
   const auto layer_count = static_cast<int64_t>(layers.size());
   if (clip_skip < 0 || clip_skip > layer_count) {
-    throw Error(ErrorCode::usage, "clip_skip: wanted 0 to " + std::to_string(layer_count) + " for this text encoder, got " +
-                                      std::to_string(clip_skip));
+    throw Error(ErrorCode::usage, "clip_skip: wanted 0 to " + std::to_string(layer_count) +
+                                      " for this text encoder, got " + std::to_string(clip_skip));
   }
   const int64_t length = ids.size(1);
   T2V_CHECK(length <= config.max_position_embeddings, "more tokens than positions");
-  Tensor x = token_embedding.forward(ids) + position_embedding.weight.narrow(0, 0, length);  // [B, L, D]
+  Tensor x =
+      token_embedding.forward(ids) + position_embedding.weight.narrow(0, 0, length);  // [B, L, D]
   std::optional<Tensor> bias;
   if (mask) bias = masked_bias(*mask, length, x.scalar_type());
   for (int64_t i = 0; i < layer_count - clip_skip; ++i) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// CLIP's text encoder (Radford et al. 2021, arXiv 2103.00020): a causal transformer over token ids. Serves
-// CLIP ViT-L/14 (12 layers, quick_gelu), OpenCLIP ViT-H/14 cut to 23 layers (gelu) and bigG.
+// CLIP's text encoder (Radford et al. 2021, arXiv 2103.00020): a causal transformer over token ids.
+// Serves CLIP ViT-L/14 (12 layers, quick_gelu), OpenCLIP ViT-H/14 cut to 23 layers (gelu) and bigG.
 // transformers 5.23 models/clip/modeling_clip.py CLIPTextModel, CLIPTextModelWithProjection.
 #pragma once
 
@@ -55,11 +55,14 @@ struct CLIPTextModel {
   /// `w` is where `embeddings` and `encoder` are; names come without `text_model.` (see clip_name).
   CLIPTextModel(const CLIPTextConfig& config, const Weights& w, bool with_projection = false);
 
-  /// ids [B, L] int64, each < vocab_size, L <= max_position_embeddings -> hidden states [B, L, D] after
-  /// final_layer_norm. clip_skip as in diffusers: the states `clip_skip` layers before the last, 0 = the last.
-  /// `mask` [B, L], 1 = a real token: padding is not attended when given. Throws Error{usage} on a clip_skip too large.
-  Tensor forward(const Tensor& ids, int64_t clip_skip = 0, const std::optional<Tensor>& mask = std::nullopt) const;
-  /// The state at each end token, projected if the class says so: hidden [B, L, D], ids [B, L] -> [B, D or projection].
+  /// ids [B, L] int64, each < vocab_size, L <= max_position_embeddings -> hidden states [B, L, D]
+  /// after final_layer_norm. clip_skip as in diffusers: the states `clip_skip` layers before the
+  /// last, 0 = the last. `mask` [B, L], 1 = a real token: padding is not attended when given.
+  /// Throws Error{usage} on a clip_skip too large.
+  Tensor forward(const Tensor& ids, int64_t clip_skip = 0,
+                 const std::optional<Tensor>& mask = std::nullopt) const;
+  /// The state at each end token, projected if the class says so: hidden [B, L, D], ids [B, L] ->
+  /// [B, D or projection].
   Tensor pooled(const Tensor& hidden, const Tensor& ids) const;
 
   CLIPTextConfig config;
@@ -69,8 +72,8 @@ struct CLIPTextModel {
   std::optional<nn::Linear> text_projection;
 };
 
-/// WeightStore's rename: takes the prefix `text_model.` off (transformers 5 saves without, older ones with) and drops
-/// the buffer position_ids.
+/// WeightStore's rename: takes the prefix `text_model.` off (transformers 5 saves without, older
+/// ones with) and drops the buffer position_ids.
 std::string clip_name(const std::string& stored);
 
 }  // namespace t2v::models::text

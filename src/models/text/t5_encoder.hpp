@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The encoder of T5 (Raffel et al. 2020, arXiv 1910.10683; v1.1: Shazeer 2020, arXiv 2002.05202) and of UMT5, which has
-// position biases of its own in every layer. transformers 5.23 models/t5/modeling_t5.py T5EncoderModel,
-// models/umt5/modeling_umt5.py UMT5EncoderModel.
+// The encoder of T5 (Raffel et al. 2020, arXiv 1910.10683; v1.1: Shazeer 2020, arXiv 2002.05202)
+// and of UMT5, which has position biases of its own in every layer. transformers 5.23
+// models/t5/modeling_t5.py T5EncoderModel, models/umt5/modeling_umt5.py UMT5EncoderModel.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +41,8 @@ struct T5Config {
 
 struct T5SelfAttention {
   T5SelfAttention(const T5Config& config, const Weights& w, bool has_position_bias);
-  Tensor forward(const Tensor& x, const Tensor& bias) const;  // [B, L, D], bias broadcastable to [B, N, L, L]
+  Tensor forward(const Tensor& x,
+                 const Tensor& bias) const;  // [B, L, D], bias broadcastable to [B, N, L, L]
 
   int64_t heads;
   nn::Linear qkv, o;
@@ -70,7 +71,8 @@ struct T5Block {
 struct T5Encoder {
   T5Encoder(const T5Config& config, const Weights& w);
 
-  /// ids [B, L] int64, each < vocab_size -> [B, L, D]. `mask` [B, L], 1 = a real token: padding is not attended.
+  /// ids [B, L] int64, each < vocab_size -> [B, L, D]. `mask` [B, L], 1 = a real token: padding is
+  /// not attended.
   Tensor forward(const Tensor& ids, const std::optional<Tensor>& mask = std::nullopt) const;
   /// [L, L] bucket of each key position seen from each query position.
   Tensor position_buckets(int64_t length, c10::Device device) const;
@@ -81,8 +83,8 @@ struct T5Encoder {
   nn::RmsNorm final_layer_norm;
 };
 
-/// WeightStore's rename: drops decoder and head of a whole T5, which transformers' encoder class leaves unread too, and
-/// gives the embedding table, stored once or twice, one name.
+/// WeightStore's rename: drops decoder and head of a whole T5, which transformers' encoder class
+/// leaves unread too, and gives the embedding table, stored once or twice, one name.
 WeightStore::Rename t5_rename(const io::TensorFile& file);
 
 }  // namespace t2v::models::text

@@ -23,7 +23,8 @@ namespace t2v::models::text {
 class TextNetwork {
  public:
   virtual ~TextNetwork() = default;
-  virtual Tensor forward(const Tensor& ids, const std::optional<Tensor>& mask, int64_t clip_skip) const = 0;
+  virtual Tensor forward(const Tensor& ids, const std::optional<Tensor>& mask,
+                         int64_t clip_skip) const = 0;
 
   struct Facts {
     int64_t width = 0, rows = 0;
@@ -46,7 +47,8 @@ class ClipNetwork final : public TextNetwork {
              .use_mask = config.get_bool("use_attention_mask", false),
              .where = config.where()};
   }
-  Tensor forward(const Tensor& ids, const std::optional<Tensor>& mask, int64_t clip_skip) const override {
+  Tensor forward(const Tensor& ids, const std::optional<Tensor>& mask,
+                 int64_t clip_skip) const override {
     return model_.forward(ids, clip_skip, mask);
   }
 
@@ -56,16 +58,19 @@ class ClipNetwork final : public TextNetwork {
 
 class T5Network final : public TextNetwork {
  public:
-  T5Network(const io::Config& config, const Weights& w, bool is_umt5) : model_(T5Config::from(config, is_umt5), w) {
+  T5Network(const io::Config& config, const Weights& w, bool is_umt5)
+      : model_(T5Config::from(config, is_umt5), w) {
     facts = {.width = model_.config.d_model,
              .rows = model_.config.vocab_size,
              .use_mask = config.get_bool("use_attention_mask", false),
              .where = config.where()};
   }
-  Tensor forward(const Tensor& ids, const std::optional<Tensor>& mask, int64_t clip_skip) const override {
+  Tensor forward(const Tensor& ids, const std::optional<Tensor>& mask,
+                 int64_t clip_skip) const override {
     if (clip_skip != 0) {
-      throw Error(ErrorCode::unsupported, "clip_skip: this model's text encoder is a T5: wanted 0, got " +
-                                              std::to_string(clip_skip));
+      throw Error(ErrorCode::unsupported,
+                  "clip_skip: this model's text encoder is a T5: wanted 0, got " +
+                      std::to_string(clip_skip));
     }
     return model_.forward(ids, mask);
   }
@@ -87,10 +92,11 @@ struct Row {
   WeightStore::Rename (*rename)(const io::TensorFile&);
 };
 
-constexpr std::array<Row, 4> kRows{{{"CLIPTextModel", make<ClipNetwork, false>, clip_rename},
-                                    {"CLIPTextModelWithProjection", make<ClipNetwork, true>, clip_rename},
-                                    {"T5EncoderModel", make<T5Network, false>, t5_rename},
-                                    {"UMT5EncoderModel", make<T5Network, true>, t5_rename}}};
+constexpr std::array<Row, 4> kRows{
+    {{"CLIPTextModel", make<ClipNetwork, false>, clip_rename},
+     {"CLIPTextModelWithProjection", make<ClipNetwork, true>, clip_rename},
+     {"T5EncoderModel", make<T5Network, false>, t5_rename},
+     {"UMT5EncoderModel", make<T5Network, true>, t5_rename}}};
 
 const Row& row_of(const io::Component& encoder) {
   std::vector<std::string> known;
@@ -99,11 +105,13 @@ const Row& row_of(const io::Component& encoder) {
     known.emplace_back(row.class_name);
   }
   throw Error(ErrorCode::unsupported,
-              "text encoder not supported: " + encoder.path.string() + ": class '" + encoder.class_name + "'",
+              "text encoder not supported: " + encoder.path.string() + ": class '" +
+                  encoder.class_name + "'",
               did_you_mean(encoder.class_name, known));
 }
 
-std::unique_ptr<TextNetwork> load_network(const io::Component& encoder, const Placement& placement) {
+std::unique_ptr<TextNetwork> load_network(const io::Component& encoder,
+                                          const Placement& placement) {
   const Row& row = row_of(encoder);
   const auto file = encoder.weights();
   WeightStore store(file, placement, row.rename(*file));
@@ -125,7 +133,8 @@ std::string shortened(const std::string& text) {
 
 }  // namespace
 
-TextEncoder::TextEncoder(const io::Component& tokenizer, const io::Component& encoder, const Placement& placement)
+TextEncoder::TextEncoder(const io::Component& tokenizer, const io::Component& encoder,
+                         const Placement& placement)
     : placement_(placement),
       tokenizer_(t2v::text::open_tokenizer(tokenizer.path, tokenizer.class_name)),
       network_(load_network(encoder, placement)) {}
@@ -144,21 +153,24 @@ TextEmbedding TextEncoder::encode(std::string_view prompt, const EncodeOptions& 
   out.tokens = tokenizer_->encode(prompt, options.max_length);
   const auto length = static_cast<int64_t>(out.tokens.ids.size());
   if (facts.max_positions > 0 && length > facts.max_positions) {
-    throw Error(ErrorCode::bad_input, "bad checkpoint: " + facts.where + ": wanted a tokenizer of at most " +
-                                          std::to_string(facts.max_positions) + " tokens (max_position_embeddings), got " +
-                                          std::to_string(length));
+    throw Error(ErrorCode::bad_input,
+                "bad checkpoint: " + facts.where + ": wanted a tokenizer of at most " +
+                    std::to_string(facts.max_positions) +
+                    " tokens (max_position_embeddings), got " + std::to_string(length));
   }
   const int64_t largest = *std::ranges::max_element(out.tokens.ids);
   if (largest >= facts.rows) {
-    throw Error(ErrorCode::bad_input, "bad checkpoint: " + facts.where + ": wanted token ids below vocab_size " +
-                                          std::to_string(facts.rows) + ", got " + std::to_string(largest),
+    throw Error(ErrorCode::bad_input,
+                "bad checkpoint: " + facts.where + ": wanted token ids below vocab_size " +
+                    std::to_string(facts.rows) + ", got " + std::to_string(largest),
                 "tokenizer and text encoder are of different models");
   }
   if (!out.tokens.truncated.empty()) {
     log::warn("prompt: longer than the {} tokens this model reads; cut off: \"{}\"", length,
               shortened(out.tokens.truncated));
   }
-  const Tensor ids = at::tensor(out.tokens.ids, at::TensorOptions(c10::kLong)).unsqueeze(0).to(placement_.device);
+  const Tensor ids =
+      at::tensor(out.tokens.ids, at::TensorOptions(c10::kLong)).unsqueeze(0).to(placement_.device);
   std::optional<Tensor> mask;  // [1, L]
   if (options.use_mask || facts.use_mask) {
     const std::vector<int64_t> real(out.tokens.mask.begin(), out.tokens.mask.end());
