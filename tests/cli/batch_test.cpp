@@ -27,10 +27,10 @@ class Batch : public testing_support::CommandTest {
 
 TEST_F(Batch, a_prompt_a_line_makes_numbered_files_with_one_load) {
   const std::string jobs = write_file("jobs.txt", "\xEF\xBB\xBF" "a cat\r\n\r\na dog\n");
-  const CommandResult result = run({"batch", jobs, "-o", file("%03d.y4m")});
+  const CommandResult result = run({"batch", jobs, "-o", file("%03d.mp4")});
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_THAT(statuses(result.out), ElementsAre("done", "done"));
-  EXPECT_THAT(listing(), ElementsAre("001.y4m", "003.y4m", "jobs.txt", "jobs.txt.journal.jsonl"));
+  EXPECT_THAT(listing(), ElementsAre("001.mp4", "003.mp4", "jobs.txt", "jobs.txt.journal.jsonl"));
   EXPECT_EQ(world_.loaded, 1);
 }
 
@@ -62,7 +62,7 @@ TEST_F(Batch, resume_skips_what_is_done_and_still_whole) {
 
 TEST_F(Batch, a_torn_journal_line_costs_one_job_at_most) {
   const std::string jobs = write_file("jobs.txt", "a\nb\n");
-  const std::vector<std::string> line{"batch", jobs, "-o", file("%d.y4m"), "-y", "--resume"};
+  const std::vector<std::string> line{"batch", jobs, "-o", file("%d.y4m"), "-y", "--resume", "-s", "1"};
   run(line);
   const std::string journal = testing_support::read_all(jobs + ".journal.jsonl");
   write_file("jobs.txt.journal.jsonl", journal.substr(0, journal.size() - 10));
