@@ -74,21 +74,23 @@ t2v_configure() {  # ARGS...: further cmake arguments
 }
 
 t2v_progress() {  # ninja's lines to one changing line of a terminal, or to one line each tenth; other lines as they are
-  local tty=0
-  [ ! -t 2 ] || tty=1
-  awk -v tty="$tty" '
-    function show(text) { printf "%s", text > "/dev/stderr"; fflush("/dev/stderr") }
-    /^ninja: / { next }
-    /^\[[0-9]+\/[0-9]+\]/ {
-      split(substr($1, 2), n, /[\/\]]/)
-      tenth = int(10 * n[1] / n[2])
-      if (tty) show("\r\033[Kt2v: building " $1)
-      else if (tenth != last && n[2] > 20) show("t2v: building " $1 "\n")
-      last = tenth
-      next
-    }
-    { show((tty ? "\r\033[K" : "") $0 "\n") }
-    END { if (tty) show("\r\033[K") }'
+  local line done total tenth last=0 tty='' clear=''
+  [ ! -t 2 ] || tty=1 clear=$'\r\e[K'
+  while IFS= read -r line; do
+    if [[ $line =~ ^\[([0-9]+)/([0-9]+)\] ]]; then
+      done=${BASH_REMATCH[1]} total=${BASH_REMATCH[2]}
+      tenth=$((10 * done / total))
+      if [ -n "$tty" ]; then
+        printf '%st2v: building %d of %d' "$clear" "$done" "$total" >&2
+      elif [ "$tenth" -ne "$last" ] && [ "$total" -gt 20 ]; then
+        say "building $done of $total"
+      fi
+      last=$tenth
+    elif [[ $line != "ninja: "* ]]; then
+      printf '%s%s\n' "$clear" "$line" >&2
+    fi
+  done
+  printf '%s' "$clear" >&2
 }
 
 t2v_compile() {  # TARGET...
