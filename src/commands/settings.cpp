@@ -42,8 +42,11 @@ io::Json settings_of(const cli::Invocation& invocation, const Plan& plan, const 
                     {"model_hash", model.content_hash}};
   cli::Invocation resolved = invocation;
   resolved.request = plan.request;
-  resolved.request.width = plan.width;
-  resolved.request.height = plan.height;
+  if (plan.width != plan.request.width || plan.height != plan.request.height) {
+    // The model's own size, enlarged for viewing: only the absence of a size asks for that again.
+    resolved.request.width.reset();
+    resolved.request.height.reset();
+  }
   resolved.request.frames = plan.frames;
   resolved.request.seconds.reset();
   resolved.request.fps = plan.fps;

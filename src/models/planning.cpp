@@ -106,6 +106,12 @@ std::string scheduler_class(const std::string& sampler, const Limits& limits) {
 
 }  // namespace
 
+void reject_adapters(const LoadOptions& options, const std::string& pipeline_class) {
+  const char* flag = !options.motion_module.empty() ? "--motion-module" : !options.loras.empty() ? "--lora" : nullptr;
+  if (!flag) return;
+  throw Error(ErrorCode::unsupported, std::string(flag) + ": not taken by " + pipeline_class);
+}
+
 int64_t random_seed() {
   std::random_device device;
   return static_cast<int64_t>(device());

@@ -22,8 +22,15 @@ std::span<const ModelFamily> model_families() {
 
 namespace t2v {
 
+namespace {
+
+constexpr const char* kEmbeddedModel = "shapes-64";  // of models/, used when none is named
+
+}  // namespace
+
 std::unique_ptr<Model> open_model(const LoadOptions& options) {
-  io::Checkpoint checkpoint = io::Checkpoint::open(io::resolve_model(options.model));
+  io::Checkpoint checkpoint =
+      io::Checkpoint::open(io::resolve_model(options.model.empty() ? kEmbeddedModel : options.model));
   if (!options.vae.empty()) checkpoint.override_component("vae", options.vae);
   if (!options.text_encoder.empty()) checkpoint.override_component("text_encoder", options.text_encoder);
   if (!options.unet.empty()) checkpoint.override_component("unet", options.unet);

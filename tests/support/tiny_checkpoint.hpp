@@ -8,8 +8,8 @@
 #include <string>
 
 #include "io/config.hpp"
-#include "support/clip_vocabulary.hpp"
 #include "support/formula_weights.hpp"
+#include "text/text_files.hpp"
 
 namespace t2v::test {
 
@@ -20,6 +20,16 @@ inline void write_text(const std::filesystem::path& file, const std::string& tex
 
 inline io::Json pipelines_golden() {
   return io::load_json(std::filesystem::path(T2V_TEST_DATA) / "golden/pipelines/pipelines.json");
+}
+
+/// A tokenizer folder as the published checkpoints have it, with CLIP's vocabulary.
+inline void write_clip_tokenizer(const std::filesystem::path& folder, const std::string& pad_token) {
+  write_text(folder / "vocab.json", clip_vocabulary().dump());
+  std::filesystem::copy_file(kMerges, folder / "merges.txt");
+  write_text(folder / "tokenizer_config.json", R"({"tokenizer_class": "CLIPTokenizer", "model_max_length": 77})");
+  write_text(folder / "special_tokens_map.json",
+             R"({"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>", )"
+             R"("pad_token": ")" + pad_token + "\"}");
 }
 
 /// Writes model_index.json and all components; `scheduler` is the scheduler_config.json.

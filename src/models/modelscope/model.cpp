@@ -49,6 +49,7 @@ ModelFamily family() { return {"modelscope", kPipelineClasses, open}; }
 
 ModelScopeModel::ModelScopeModel(io::Checkpoint checkpoint, const LoadOptions& options)
     : checkpoint_(std::move(checkpoint)), options_(options) {
+  reject_adapters(options, checkpoint_.pipeline_class());
   placement_ = engine::resolve_placement(options, c10::kHalf);
   const auto& unet = checkpoint_.component("unet");
   const auto& vae = checkpoint_.component("vae");
