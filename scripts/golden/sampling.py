@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Goldens of the samplers: diffusers schedulers driven through whole schedules with fixed predictions.
+"""Goldens of the samplers: diffusers schedulers driven through whole schedules.
 
-The predictions and the first sample are rational patterns (see pattern()), which the C++ test makes again, so a case
-stores only what came out: timesteps, noise levels, every state. `--full` writes the whole product of settings instead
-of the covering sample that is kept in the tree; the test reads it from the folder in T2V_SAMPLING_GOLDEN.
+The predictions and the first sample are rational patterns (see pattern()), which the C++ test makes
+again, so a case stores only what came out: timesteps, noise levels, every state. `--full` writes
+the whole product of settings instead of the covering sample that is kept in the tree; the test
+reads it from the folder in T2V_SAMPLING_GOLDEN.
 """
 import copy
 import inspect
@@ -30,14 +31,15 @@ SEED = 7
 # Keys every class is crossed over.
 SPACINGS = [None, "leading", "linspace", "trailing"]
 PREDICTIONS = ["epsilon", "v_prediction", "sample"]
-BETAS = [("scaled_linear", 0.00085, 0.012), ("linear", 0.0001, 0.02), ("squaredcos_cap_v2", 0.0001, 0.02)]
+BETAS = [("scaled_linear", 0.00085, 0.012), ("linear", 0.0001, 0.02),
+         ("squaredcos_cap_v2", 0.0001, 0.02)]
 GRIDS = [None, "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"]
 STEPS = [1, 2, 5, 20]
 ZERO_SNR = [False, True]
 
 DISCRETE = ["DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "LCMScheduler", "TCDScheduler"]
-EXPLODING = ["EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "HeunDiscreteScheduler", "LMSDiscreteScheduler",
-             "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "DPMSolverSDEScheduler"]
+EXPLODING = ["EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "HeunDiscreteScheduler",
+             "LMSDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "DPMSolverSDEScheduler"]
 LOG_SNR = ["DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "DEISMultistepScheduler"]
 FLOW = ["FlowMatchEulerDiscreteScheduler"]
 

@@ -4,8 +4,8 @@
 
 namespace t2v::sampling {
 
-/// x with I_x(a, b) = p: the inverse of the regularised incomplete beta function, to about 1e-14 relative.
-/// Preconditions: a, b > 0; p is clamped to [0, 1].
+/// x with I_x(a, b) = p: the inverse of the regularised incomplete beta function, to about 1e-14
+/// relative. Preconditions: a, b > 0; p is clamped to [0, 1].
 double beta_quantile(double p, double a, double b);
 
 }  // namespace t2v::sampling

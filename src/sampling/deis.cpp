@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Exponential integrator with polynomial extrapolation in log rho (Zhang and Chen 2204.13902); diffusers 0.42.1
-// DEISMultistepScheduler.
+// Exponential integrator with polynomial extrapolation in log rho (Zhang and Chen 2204.13902);
+// diffusers 0.42.1 DEISMultistepScheduler.
 #include <ATen/core/Tensor.h>
 
 #include "sampling/log_snr.hpp"
@@ -11,7 +11,8 @@
 namespace t2v::sampling {
 namespace {
 
-// Antiderivative, at rho, of the Lagrange polynomial in log rho that is 1 at log b and 0 at log c. All [].
+// Antiderivative, at rho, of the Lagrange polynomial in log rho that is 1 at log b and 0 at log c.
+// All [].
 Tensor integral(const Tensor& rho, const Tensor& b, const Tensor& c) {
   return rho * (-numpy_log(c) + numpy_log(rho) - 1) / (numpy_log(b) - numpy_log(c));
 }
@@ -29,8 +30,10 @@ class Deis final : public LogSnrScheduler {
  public:
   Deis(const io::Config& config, const SchedulerOptions& options)
       : LogSnrScheduler(config, options, {.knows_zero_snr = false}),
-        prediction_(read_prediction(config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample,
-                                             Prediction::flow_prediction}, "DEISMultistepScheduler")),
+        prediction_(read_prediction(config,
+                                    {Prediction::epsilon, Prediction::v_prediction,
+                                     Prediction::sample, Prediction::flow_prediction},
+                                    "DEISMultistepScheduler")),
         solver_order_(config.get_int("solver_order", 2, 1, 3)),
         lower_order_final_(config.get_bool("lower_order_final", true)),
         outputs_(static_cast<size_t>(solver_order_)) {
@@ -53,10 +56,13 @@ class Deis final : public LogSnrScheduler {
     outputs_.save(state, "model_outputs");
     return state;
   }
-  void set_state(const std::map<std::string, Tensor>& state) override { outputs_.restore(state, "model_outputs"); }
+  void set_state(const std::map<std::string, Tensor>& state) override {
+    outputs_.restore(state, "model_outputs");
+  }
 
  private:
-  // Values that another class left behind mean the default; anything else is a method we do not have.
+  // Values that another class left behind mean the default; anything else is a method we do not
+  // have.
   void refuse_other(const io::Config& config, const char* key, const char* own,
                     std::initializer_list<const char*> left_behind) const {
     const std::string value = config.get_string(key, own);
@@ -65,7 +71,8 @@ class Deis final : public LogSnrScheduler {
       known = known || value == name;
     }
     if (!known) {
-      throw Error(ErrorCode::unsupported, where_ + ": " + key + ": wanted " + own + ", got '" + value + "'");
+      throw Error(ErrorCode::unsupported,
+                  where_ + ": " + key + ": wanted " + own + ", got '" + value + "'");
     }
   }
 
@@ -103,7 +110,8 @@ class Deis final : public LogSnrScheduler {
     const Tensor c0 = integral(end, r0, r1, r2) - integral(r0, r0, r1, r2);
     const Tensor c1 = integral(end, r1, r2, r0) - integral(r0, r1, r2, r0);
     const Tensor c2 = integral(end, r2, r0, r1) - integral(r0, r2, r0, r1);
-    return to.alpha * (sample / from.alpha + c0 * m0 + c1 * outputs_.back(1) + c2 * outputs_.back(2));
+    return to.alpha *
+           (sample / from.alpha + c0 * m0 + c1 * outputs_.back(1) + c2 * outputs_.back(2));
   }
 
   Prediction prediction_;

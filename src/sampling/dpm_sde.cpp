@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// DPM-Solver++ SDE (2S), two network calls a step, in k-diffusion's form; diffusers 0.42.1 DPMSolverSDEScheduler.
+// DPM-Solver++ SDE (2S), two network calls a step, in k-diffusion's form; diffusers 0.42.1
+// DPMSolverSDEScheduler.
 //
 // Note: [Noise of dpmpp_sde]
-// diffusers draws from a Brownian tree that it seeds from the global generator, so a pipeline's own seed does not
-// decide its noise. We draw from the run's generator, once a call. The two calls of a step look at one Brownian path,
-// over [sigma, middle] and over [sigma, next]: the second increment is the first one plus a fresh piece, as on the tree.
+// diffusers draws from a Brownian tree that it seeds from the global generator, so a pipeline's own
+// seed does not decide its noise. We draw from the run's generator, once a call. The two calls of a
+// step look at one Brownian path, over [sigma, middle] and over [sigma, next]: the second increment
+// is the first one plus a fresh piece, as on the tree.
 #include <cmath>
 
 #include <ATen/core/Tensor.h>
@@ -19,8 +21,11 @@ namespace {
 class DpmSde final : public SigmaScheduler {
  public:
   DpmSde(const io::Config& config, const SchedulerOptions& options)
-      : SigmaScheduler(config, options, {.beta_start = 0.00085, .beta_end = 0.012, .knows_zero_snr = false}),
-        prediction_(read_prediction(config, {Prediction::epsilon, Prediction::v_prediction}, "DPMSolverSDEScheduler")) {
+      : SigmaScheduler(config, options,
+                       {.beta_start = 0.00085, .beta_end = 0.012, .knows_zero_snr = false}),
+        prediction_(read_prediction(config, {Prediction::epsilon, Prediction::v_prediction},
+                                    "DPMSolverSDEScheduler")) {
+    config.require("noise_sampler_seed", nullptr, "the noise comes from the run's seed");
     const Levels level = levels(config, true, false);
     sigmas_ = sigma_tensor(doubled(level.sigmas), 0.0);
     std::vector<double> timesteps = doubled(level.timesteps);
@@ -50,7 +55,8 @@ class DpmSde final : public SigmaScheduler {
     const Tensor t = -here.log();
     const Tensor from = (-t).exp();
     const Tensor to = first ? middle(start) : (-(-next.log())).exp();
-    const Tensor up = at::minimum(to, (to.pow(2) * (from.pow(2) - to.pow(2)) / from.pow(2)).pow(0.5));
+    const Tensor up =
+        at::minimum(to, (to.pow(2) * (from.pow(2) - to.pow(2)) / from.pow(2)).pow(0.5));
     const Tensor ancestral_t = -(to.pow(2) - up.pow(2)).pow(0.5).log();
     const Tensor& sample = first ? sample_in : started_.back(0);
     const Tensor mean = (-ancestral_t).exp() / (-t).exp() * sample - (t - ancestral_t).expm1() * x0;
@@ -86,11 +92,12 @@ class DpmSde final : public SigmaScheduler {
     const double half = middle(start).item<double>();
     const double to = sigma(start + 1).item<double>();
     const Tensor fresh = rng.normal_like(first);
-    return first * std::sqrt((from - half) / (from - to)) + fresh * std::sqrt((half - to) / (from - to));
+    return first * std::sqrt((from - half) / (from - to)) +
+           fresh * std::sqrt((half - to) / (from - to));
   }
 
   Prediction prediction_;
-  History started_{1};  // sample before the step
+  History started_{1};    // sample before the step
   History increment_{1};  // increment over its first half
 };
 

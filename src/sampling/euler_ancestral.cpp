@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Euler steps to a lower level than asked, then noise up to it; diffusers 0.42.1 EulerAncestralDiscreteScheduler.
-// Sigma grids are ours: the diffusers class has none, so only --sigmas brings them in.
+// Euler steps to a lower level than asked, then noise up to it; diffusers 0.42.1
+// EulerAncestralDiscreteScheduler. Sigma grids are ours: the diffusers class has none, so only
+// --sigmas brings them in.
 #include <ATen/core/Tensor.h>
 
 #include "sampling/samplers.hpp"
@@ -30,7 +31,8 @@ class EulerAncestral final : public SigmaScheduler {
     const Tensor down = (to.pow(2) - up.pow(2)).pow(0.5);
     const Tensor derivative = (sample - x0) / from;
     const Tensor mean = sample + derivative * (down - from);
-    // Drawn at the last step too, where it is multiplied by 0: the generator must advance as in diffusers.
+    // Drawn at the last step too, where it is multiplied by 0: the generator must advance as in
+    // diffusers.
     return (mean + rng.normal_like(output) * up).to(output.scalar_type());
   }
 
@@ -40,7 +42,8 @@ class EulerAncestral final : public SigmaScheduler {
 
 }  // namespace
 
-std::unique_ptr<Scheduler> make_euler_ancestral(const io::Config& config, const SchedulerOptions& options) {
+std::unique_ptr<Scheduler> make_euler_ancestral(const io::Config& config,
+                                                const SchedulerOptions& options) {
   return std::make_unique<EulerAncestral>(config, options);
 }
 

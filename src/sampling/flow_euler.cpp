@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Euler steps along a flow, x = (1 - sigma) x0 + sigma noise (Lipman et al. 2210.02747; Esser et al. 2403.03206);
-// diffusers 0.42.1 FlowMatchEulerDiscreteScheduler. It shifts twice: the ends of the grid come from a table that is
-// shifted already, and the grid between them is shifted again. Kept, because published defaults were chosen with it.
+// Euler steps along a flow, x = (1 - sigma) x0 + sigma noise (Lipman et al. 2210.02747; Esser et
+// al. 2403.03206); diffusers 0.42.1 FlowMatchEulerDiscreteScheduler. It shifts twice: the ends of
+// the grid come from a table that is shifted already, and the grid between them is shifted again.
+// Kept, because published defaults were chosen with it.
 #include <cmath>
 
 #include <ATen/core/Tensor.h>
@@ -23,9 +24,11 @@ class FlowEuler final : public SchedulerBase {
         dynamic_(config.get_bool("use_dynamic_shifting", false)),
         stochastic_(config.get_bool("stochastic_sampling", false)) {
     if (!(shift_ > 0)) {
-      throw Error(ErrorCode::usage, where_ + ": shift: wanted more than 0, got " + std::to_string(shift_));
+      throw Error(ErrorCode::usage,
+                  where_ + ": shift: wanted more than 0, got " + std::to_string(shift_));
     }
-    // A flow is its own parametrisation; a prediction type in the config belongs to another class and is not read.
+    // A flow is its own parametrisation; a prediction type in the config belongs to another class
+    // and is not read.
     Tensor levels = sigma_tensor(make_sigmas(config), std::nullopt);
     double last = 0.0;
     Tensor timesteps = levels * static_cast<double>(train_steps_);
@@ -53,14 +56,16 @@ class FlowEuler final : public SchedulerBase {
   }
 
   Tensor add_noise(const Tensor& original, const Tensor& noise, int64_t i) const override {
-    const Tensor sigma = sigmas_[absolute(i)].to(original.scalar_type()).to(original.device()).reshape({1});
+    const Tensor sigma =
+        sigmas_[absolute(i)].to(original.scalar_type()).to(original.device()).reshape({1});
     return sigma * noise + (1.0 - sigma) * original;
   }
 
  private:
   // Ends of the trained grid: fp32, like the table they are the first and last entry of.
   double trained_sigma(double t) const {
-    const Tensor sigma = at::linspace(t, t, 1, at::TensorOptions().dtype(at::kFloat)) / static_cast<double>(train_steps_);
+    const Tensor sigma = at::linspace(t, t, 1, at::TensorOptions().dtype(at::kFloat)) /
+                         static_cast<double>(train_steps_);
     return (dynamic_ ? sigma : shift_ * sigma / (1 + (shift_ - 1) * sigma)).item<double>();
   }
 
@@ -81,7 +86,8 @@ class FlowEuler final : public SchedulerBase {
   std::vector<double> make_sigmas(const io::Config& config) const {
     const auto count = static_cast<double>(train_steps_);
     const SigmaGrid kind = sigma_grid(config);
-    std::vector<double> sigmas = linspace(trained_sigma(count) * count, trained_sigma(1) * count, options_.steps);
+    std::vector<double> sigmas =
+        linspace(trained_sigma(count) * count, trained_sigma(1) * count, options_.steps);
     if (kind == SigmaGrid::sgm_uniform || kind == SigmaGrid::simple) {
       sigmas = uniform_timesteps(kind, train_steps_, options_.steps);
       for (double& t : sigmas) {
@@ -114,7 +120,8 @@ class FlowEuler final : public SchedulerBase {
 
 }  // namespace
 
-std::unique_ptr<Scheduler> make_flow_euler(const io::Config& config, const SchedulerOptions& options) {
+std::unique_ptr<Scheduler> make_flow_euler(const io::Config& config,
+                                           const SchedulerOptions& options) {
   return std::make_unique<FlowEuler>(config, options);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Multistep consistency sampling (Luo et al. 2310.04378, Algorithm 3); diffusers 0.42.1 LCMScheduler.
+// Multistep consistency sampling (Luo et al. 2310.04378, Algorithm 3); diffusers 0.42.1
+// LCMScheduler.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/scalar_tensor.h>
@@ -15,12 +16,14 @@ class Lcm final : public DiscreteScheduler {
  public:
   Lcm(const io::Config& config, const SchedulerOptions& options)
       : DiscreteScheduler(config, options, kDistilledDefaults),
-        prediction_(read_prediction(config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample},
-                                    "LCMScheduler")),
+        prediction_(read_prediction(
+            config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample},
+            "LCMScheduler")),
         clip_sample_(config.get_bool("clip_sample", false)),
         clip_range_(config.get_double("clip_sample_range", 1.0)),
         timestep_scaling_(config.get_double("timestep_scaling", 10.0)),
-        final_alpha_bar_(config.get_bool("set_alpha_to_one", true) ? at::ones({}) : noise_.alpha_bar(0)) {
+        final_alpha_bar_(config.get_bool("set_alpha_to_one", true) ? at::ones({})
+                                                                   : noise_.alpha_bar(0)) {
     config.require("thresholding", false, "dynamic thresholding is for pixel-space models");
     set_timesteps(distilled_timesteps(config, noise_.train_steps, options.steps));
     check_timesteps(prediction_, clip_sample_);
@@ -34,7 +37,8 @@ class Lcm final : public DiscreteScheduler {
     if (clip_sample_) {
       x0 = x0.clamp(-clip_range_, clip_range_);
     }
-    // Boundary condition of a consistency model: at t = 0 the answer is the sample itself. sigma_data = 0.5.
+    // Boundary condition of a consistency model: at t = 0 the answer is the sample itself.
+    // sigma_data = 0.5.
     const Tensor scaled = at::scalar_tensor(t, at::kLong) * timestep_scaling_;
     const Tensor denominator = scaled.pow(2) + 0.25;
     const Tensor denoised = scaled / denominator.pow(0.5) * x0 + divide(0.25, denominator) * sample;
@@ -42,7 +46,8 @@ class Lcm final : public DiscreteScheduler {
       return denoised;
     }
     const Tensor next = alpha_bar_or(timestep(k + 1), final_alpha_bar_);
-    return next.sqrt() * denoised + (1 - next).sqrt() * rng.normal(output.sizes(), denoised.scalar_type(), output.device());
+    return next.sqrt() * denoised +
+           (1 - next).sqrt() * rng.normal(output.sizes(), denoised.scalar_type(), output.device());
   }
 
  private:

@@ -16,8 +16,9 @@ class Lms final : public SigmaScheduler {
  public:
   Lms(const io::Config& config, const SchedulerOptions& options)
       : SigmaScheduler(config, options, {.knows_zero_snr = false}),
-        prediction_(read_prediction(config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample},
-                                    "LMSDiscreteScheduler")) {
+        prediction_(read_prediction(
+            config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample},
+            "LMSDiscreteScheduler")) {
     Levels level = levels(config, true);
     sigmas_ = sigma_tensor(level.sigmas, 0.0);
     set_timesteps(as_float32(level.timesteps));
@@ -27,10 +28,12 @@ class Lms final : public SigmaScheduler {
     const int64_t k = absolute(i);
     const Tensor here = sigma(k);
     derivatives_.push((sample - denoise(prediction_, output, sample, here)) / here);
-    // In a run that starts late the coefficients are still those of a full history: so it is in diffusers.
+    // In a run that starts late the coefficients are still those of a full history: so it is in
+    // diffusers.
     const int64_t order = std::min<int64_t>(k + 1, kOrder);
     Tensor change;
-    for (int64_t n = 0; n < std::min<int64_t>(order, static_cast<int64_t>(derivatives_.size())); ++n) {
+    for (int64_t n = 0; n < std::min<int64_t>(order, static_cast<int64_t>(derivatives_.size()));
+         ++n) {
       const Tensor term = coefficient(order, k, n) * derivatives_.back(static_cast<size_t>(n));
       change = n == 0 ? term : change + term;
     }
@@ -42,13 +45,16 @@ class Lms final : public SigmaScheduler {
     derivatives_.save(state, "derivatives");
     return state;
   }
-  void set_state(const std::map<std::string, Tensor>& state) override { derivatives_.restore(state, "derivatives"); }
+  void set_state(const std::map<std::string, Tensor>& state) override {
+    derivatives_.restore(state, "derivatives");
+  }
 
  private:
   static constexpr int64_t kOrder = 4;
 
-  // Integral over the step of the Lagrange polynomial that is 1 at the n-th newest level and 0 at the others. Two-point
-  // Gauss-Legendre is exact for the cubics that occur; diffusers integrates numerically to 1e-4 and gets there too.
+  // Integral over the step of the Lagrange polynomial that is 1 at the n-th newest level and 0 at
+  // the others. Two-point Gauss-Legendre is exact for the cubics that occur; diffusers integrates
+  // numerically to 1e-4 and gets there too.
   double coefficient(int64_t order, int64_t k, int64_t n) const {
     static const std::array<double, 2> kNodes = {-1 / std::sqrt(3.0), 1 / std::sqrt(3.0)};
     const double from = value(k);

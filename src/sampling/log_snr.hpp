@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What DPM-Solver++, DEIS and UniPC share: sigma grids on integer timesteps, flow sigmas, and the (alpha, sigma, lambda)
-// triple of a noise level. Private to src/sampling.
+// What DPM-Solver++, DEIS and UniPC share: sigma grids on integer timesteps, flow sigmas, and the
+// (alpha, sigma, lambda) triple of a noise level. Private to src/sampling.
 #pragma once
 
 #include <utility>
@@ -23,7 +23,8 @@ class LogSnrScheduler : public SchedulerBase {
   Tensor add_noise(const Tensor& original, const Tensor& noise, int64_t i) const final;
 
  protected:
-  LogSnrScheduler(const io::Config& config, const SchedulerOptions& options, const NoiseDefaults& defaults);
+  LogSnrScheduler(const io::Config& config, const SchedulerOptions& options,
+                  const NoiseDefaults& defaults);
 
   Level level(int64_t k) const;
   /// Sample estimate from the network's output at level k.
@@ -36,7 +37,8 @@ class LogSnrScheduler : public SchedulerBase {
   /// Levels of the sgm_uniform and simple grids. The network gets the nearest trained timestep.
   void uniform_levels(std::vector<double>& timesteps, std::vector<double>& sigmas) const;
 
-  /// Descending flow sigmas of DPM-Solver++ and DEIS: 1 minus an even grid from 1 to 1/T, shifted, without the end.
+  /// Descending flow sigmas of DPM-Solver++ and DEIS: 1 minus an even grid from 1 to 1/T, shifted,
+  /// without the end.
   std::vector<double> descending_flow_sigmas(double shift) const;
 
   NoiseSchedule noise_;
@@ -51,8 +53,9 @@ class LogSnrScheduler : public SchedulerBase {
 
 /// Shift of a flow schedule: sigma' = shift * sigma / (1 + (shift - 1) * sigma).
 double shift_sigma(double sigma, double shift);
-/// Exponent of dynamic shifting: linear in the number of image tokens (Esser et al. 2403.03206); keys base_shift,
-/// max_shift, base_image_seq_len, max_image_seq_len. Throws Error{usage} if the run gives no length.
+/// Exponent of dynamic shifting: linear in the number of image tokens (Esser et al. 2403.03206);
+/// keys base_shift, max_shift, base_image_seq_len, max_image_seq_len. Throws Error{usage} if the
+/// run gives no length.
 double dynamic_shift(const io::Config& config, const SchedulerOptions& options);
 /// flow_shift of the config, or of the run, or exp(mu) with dynamic shifting.
 double flow_shift(const io::Config& config, const SchedulerOptions& options);

@@ -21,13 +21,15 @@ namespace {
 
 using at::Tensor;
 
-// Betas that discretise a given cumulative product (diffusers betas_for_alpha_bar): computed in double, capped at 0.999.
+// Betas that discretise a given cumulative product (diffusers betas_for_alpha_bar): computed in
+// double, capped at 0.999.
 Tensor betas_from(int64_t count, const std::function<double(double)>& alpha_bar) {
   std::vector<float> betas(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
     const double t1 = static_cast<double>(i) / static_cast<double>(count);
     const double t2 = static_cast<double>(i + 1) / static_cast<double>(count);
-    betas[static_cast<size_t>(i)] = static_cast<float>(std::min(1.0 - alpha_bar(t2) / alpha_bar(t1), 0.999));
+    betas[static_cast<size_t>(i)] =
+        static_cast<float>(std::min(1.0 - alpha_bar(t2) / alpha_bar(t1), 0.999));
   }
   return at::tensor(betas);
 }
@@ -37,12 +39,14 @@ double cosine_alpha_bar(double t) {
 }
 
 double laplace_alpha_bar(double t) {
-  const double lambda = -0.5 * std::copysign(1.0, 0.5 - t) * std::log(1 - 2 * std::fabs(0.5 - t) + 1e-6);
+  const double lambda =
+      -0.5 * std::copysign(1.0, 0.5 - t) * std::log(1 - 2 * std::fabs(0.5 - t) + 1e-6);
   const double snr = std::exp(lambda);
   return std::sqrt(snr / (1 + snr));
 }
 
-// Lin et al. 2305.08891, Algorithm 1: shift and scale sqrt(alpha_bar) so that the last one is 0 and the first one stays.
+// Lin et al. 2305.08891, Algorithm 1: shift and scale sqrt(alpha_bar) so that the last one is 0 and
+// the first one stays.
 Tensor rescale_zero_terminal_snr(const Tensor& betas) {
   Tensor root = at::cumprod(1.0 - betas, 0).sqrt();
   const Tensor first = root[0].clone();
@@ -53,15 +57,17 @@ Tensor rescale_zero_terminal_snr(const Tensor& betas) {
   return 1 - at::cat({alpha_bar.slice(0, 0, 1), alphas});
 }
 
-Tensor make_betas(const io::Config& config, const NoiseDefaults& defaults, const std::string& schedule, int64_t steps) {
+Tensor make_betas(const io::Config& config, const NoiseDefaults& defaults,
+                  const std::string& schedule, int64_t steps) {
   const double start = config.get_double("beta_start", defaults.beta_start);
   const double end = config.get_double("beta_end", defaults.beta_end);
   const auto options = at::TensorOptions().dtype(at::kFloat);
   if (config.has("trained_betas")) {
     const std::vector<double> given = config.get_doubles("trained_betas");
     if (static_cast<int64_t>(given.size()) != steps) {
-      throw Error(ErrorCode::bad_input, config.where() + ": trained_betas: wanted " + std::to_string(steps) +
-                                            " values (num_train_timesteps), got " + std::to_string(given.size()));
+      throw Error(ErrorCode::bad_input,
+                  config.where() + ": trained_betas: wanted " + std::to_string(steps) +
+                      " values (num_train_timesteps), got " + std::to_string(given.size()));
     }
     return at::tensor(std::vector<float>(given.begin(), given.end()));
   }
@@ -84,19 +90,25 @@ Tensor make_betas(const io::Config& config, const NoiseDefaults& defaults, const
   if (schedule == "sigmoid" && extra.find(schedule) != std::string::npos) {
     return at::sigmoid(at::linspace(-6, 6, steps, options)) * (end - start) + start;
   }
-  throw Error(ErrorCode::unsupported, config.where() + ": beta_schedule: wanted linear, scaled_linear, squaredcos_cap_v2" +
-                                          (extra.empty() ? "" : " or " + extra) + ", got '" + schedule + "'");
+  throw Error(ErrorCode::unsupported,
+              config.where() + ": beta_schedule: wanted linear, scaled_linear, squaredcos_cap_v2" +
+                  (extra.empty() ? "" : " or " + extra) + ", got '" + schedule + "'");
 }
 
 }  // namespace
 
-Tensor NoiseSchedule::alpha_bar(int64_t t) const { return alphas_cumprod[t < 0 ? t + train_steps : t]; }
+Tensor NoiseSchedule::alpha_bar(int64_t t) const {
+  return alphas_cumprod[t < 0 ? t + train_steps : t];
+}
 
-Tensor NoiseSchedule::sigma_table() const { return ((1 - alphas_cumprod) / alphas_cumprod).pow(0.5); }
+Tensor NoiseSchedule::sigma_table() const {
+  return ((1 - alphas_cumprod) / alphas_cumprod).pow(0.5);
+}
 
 NoiseSchedule make_noise_schedule(const io::Config& config, const NoiseDefaults& defaults) {
   NoiseSchedule noise;
-  // An upper limit keeps a hostile config from asking for gigabytes; published models use 1000, some 4000.
+  // An upper limit keeps a hostile config from asking for gigabytes; published models use 1000,
+  // some 4000.
   noise.train_steps = config.get_int("num_train_timesteps", 1000, 2, 1000000);
   noise.beta_schedule = config.get_string("beta_schedule", defaults.beta_schedule);
   Tensor betas = make_betas(config, defaults, noise.beta_schedule, noise.train_steps);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pseudo numerical methods (Liu et al. 2202.09778): linear multistep (PLMS), warmed up by Runge-Kutta steps or by one
-// repeated step; diffusers 0.42.1 PNDMScheduler.
+// Pseudo numerical methods (Liu et al. 2202.09778): linear multistep (PLMS), warmed up by
+// Runge-Kutta steps or by one repeated step; diffusers 0.42.1 PNDMScheduler.
 #include <algorithm>
 
 #include <ATen/core/Tensor.h>
@@ -18,9 +18,11 @@ class Pndm final : public DiscreteScheduler {
  public:
   Pndm(const io::Config& config, const SchedulerOptions& options)
       : DiscreteScheduler(config, options, {.knows_zero_snr = false}),
-        prediction_(read_prediction(config, {Prediction::epsilon, Prediction::v_prediction}, "PNDMScheduler")),
+        prediction_(read_prediction(config, {Prediction::epsilon, Prediction::v_prediction},
+                                    "PNDMScheduler")),
         skip_prk_steps_(config.get_bool("skip_prk_steps", false)),
-        final_alpha_bar_(config.get_bool("set_alpha_to_one", false) ? at::ones({}) : noise_.alpha_bar(0)) {
+        final_alpha_bar_(config.get_bool("set_alpha_to_one", false) ? at::ones({})
+                                                                    : noise_.alpha_bar(0)) {
     std::vector<double> spaced = spaced_timesteps(grid(noise_, "leading"), true);  // descending
     set_timesteps(skip_prk_steps_ ? repeat_second(spaced) : with_runge_kutta(spaced));
     check_timesteps(prediction_);
@@ -28,7 +30,8 @@ class Pndm final : public DiscreteScheduler {
 
   Tensor step(const Tensor& output, int64_t i, const Tensor& sample, Rng&) override {
     const int64_t t = timestep(absolute(i));
-    return !skip_prk_steps_ && i < runge_kutta_calls_ ? runge_kutta(output, i, t, sample) : multistep(output, i, t, sample);
+    return !skip_prk_steps_ && i < runge_kutta_calls_ ? runge_kutta(output, i, t, sample)
+                                                      : multistep(output, i, t, sample);
   }
 
   std::map<std::string, Tensor> state() const override {
@@ -61,8 +64,8 @@ class Pndm final : public DiscreteScheduler {
   std::vector<double> with_runge_kutta(const std::vector<double>& t) {
     if (options_.steps < kOrder) {
       throw Error(ErrorCode::usage,
-                  "steps: pndm with Runge-Kutta warm-up (skip_prk_steps false): wanted " + std::to_string(kOrder) +
-                      " or more, got " + std::to_string(options_.steps),
+                  "steps: pndm with Runge-Kutta warm-up (skip_prk_steps false): wanted " +
+                      std::to_string(kOrder) + " or more, got " + std::to_string(options_.steps),
                   "use --steps " + std::to_string(kOrder));
     }
     const auto half = static_cast<double>(stride() / 2);
@@ -121,7 +124,8 @@ class Pndm final : public DiscreteScheduler {
       case 3:
         return transfer(sample, from, to, (23 * e(0) - 16 * e(1) + 5 * e(2)) / 12);
       default:
-        return transfer(sample, from, to, 1.0 / 24 * (55 * e(0) - 59 * e(1) + 37 * e(2) - 9 * e(3)));
+        return transfer(sample, from, to,
+                        1.0 / 24 * (55 * e(0) - 59 * e(1) + 37 * e(2) - 9 * e(3)));
     }
   }
 
@@ -129,8 +133,9 @@ class Pndm final : public DiscreteScheduler {
   Tensor transfer(const Tensor& sample, int64_t from, int64_t to, const Tensor& output) const {
     const Tensor a = noise_.alpha_bar(from);
     const Tensor b = alpha_bar_or(to, final_alpha_bar_);
-    const Tensor epsilon =
-        prediction_ == Prediction::v_prediction ? a.pow(0.5) * output + (1 - a).pow(0.5) * sample : output;
+    const Tensor epsilon = prediction_ == Prediction::v_prediction
+                               ? a.pow(0.5) * output + (1 - a).pow(0.5) * sample
+                               : output;
     const Tensor denominator = a * (1 - b).pow(0.5) + (a * (1 - a) * b).pow(0.5);
     return (b / a).pow(0.5) * sample - (b - a) * epsilon / denominator;
   }

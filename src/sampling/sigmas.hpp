@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Noise levels: the table sigma(t) of a trained schedule, and the grids that samplers walk down instead of it.
+// Noise levels: the table sigma(t) of a trained schedule, and the grids that samplers walk down
+// instead of it.
 #pragma once
 
 #include <cstdint>
@@ -15,11 +16,12 @@ namespace t2v::sampling {
 
 enum class SigmaGrid { table, karras, exponential, beta, lu, sgm_uniform, simple };
 
-/// The grid a config asks for: use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas, or what --sigmas put into
-/// kSigmaGridKey. Throws Error{bad_input} for two of them at once.
+/// The grid a config asks for: use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas, or what
+/// --sigmas put into kSigmaGridKey. Throws Error{bad_input} for two of them at once.
 SigmaGrid sigma_grid(const io::Config& config);
-/// Grids diffusers has no key for (`sgm_uniform`, `simple`, and every grid of a class without such keys) are passed in
-/// this key of the effective config; a checkpoint cannot set it because keys beginning with '_' are dropped on reading.
+/// Grids diffusers has no key for (`sgm_uniform`, `simple`, and every grid of a class without such
+/// keys) are passed in this key of the effective config; a checkpoint cannot set it because keys
+/// beginning with '_' are dropped on reading.
 inline constexpr const char* kSigmaGridKey = "_t2v_sigma_grid";
 
 /// sigma(t) of the trained schedule in fp32, with logarithms, as NumPy holds it.
@@ -51,15 +53,16 @@ struct SigmaRange {
   double max = 0;
   double min = 0;
 };
-/// `sigma_min` and `sigma_max` of the config where given, whichever class wrote them, else the given ends.
+/// `sigma_min` and `sigma_max` of the config where given, whichever class wrote them, else the
+/// given ends.
 SigmaRange configured_range(const io::Config& config, SigmaRange ends);
 
 /// Descending noise levels, `steps` of them (karras, exponential, beta).
 std::vector<double> remade_sigmas(SigmaGrid grid, SigmaRange range, int64_t steps);
 /// Uniform in log sigma as the DPM-Solver code of Lu et al. does it.
 std::vector<double> lu_sigmas(const SigmaTable& table, int64_t steps);
-/// Timesteps of `sgm_uniform` (steps+1 points from T-1 to 0, the last dropped) and `simple` (every T/steps-th entry
-/// counted from the noisy end), as ComfyUI and the A1111 web UI define them.
+/// Timesteps of `sgm_uniform` (steps+1 points from T-1 to 0, the last dropped) and `simple` (every
+/// T/steps-th entry counted from the noisy end), as ComfyUI and the A1111 web UI define them.
 std::vector<double> uniform_timesteps(SigmaGrid grid, int64_t train_steps, int64_t steps);
 
 /// [n] fp32 CPU tensor of the values with `last` appended when given.

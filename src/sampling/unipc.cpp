@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// UniPC: multistep predictor, and a corrector that reuses the next network output (Zhao et al. 2302.04867); diffusers
-// 0.42.1 UniPCMultistepScheduler.
+// UniPC: multistep predictor, and a corrector that reuses the next network output (Zhao et al.
+// 2302.04867); diffusers 0.42.1 UniPCMultistepScheduler.
 #include <algorithm>
 #include <cmath>
 
@@ -26,20 +26,22 @@ class UniPc final : public LogSnrScheduler {
   void set_state(const std::map<std::string, Tensor>& state) override;
 
  private:
-  /// One step from level `from` to level `from + 1`: everything predictor and corrector have in common.
+  /// One step from level `from` to level `from + 1`: everything predictor and corrector have in
+  /// common.
   struct Step {
     Tensor base;    ///< first-order result
     Tensor weight;  ///< what the correction is multiplied by: alpha (or sigma) times B(h)
     std::vector<Tensor> quotients;  ///< D1s: difference quotients to older estimates
-    Tensor matrix;  ///< R [order, order]
-    Tensor right;   ///< b [order]
+    Tensor matrix;                  ///< R [order, order]
+    Tensor right;                   ///< b [order]
   };
   Step prepare(const Tensor& x, int64_t from, int64_t order) const;
   Tensor predict(const Tensor& sample, int64_t k, int64_t order) const;
   Tensor correct(const Tensor& estimate, const Tensor& last_sample, int64_t k, int64_t order) const;
   int64_t order_at(int64_t k, int64_t i) const;
   void make_levels(const io::Config& config);
-  void flow_levels(const io::Config& config, std::vector<double>& sigmas, std::vector<double>& timesteps) const;
+  void flow_levels(const io::Config& config, std::vector<double>& sigmas,
+                   std::vector<double>& timesteps) const;
 
   bool predict_x0_;
   bool bh1_;
@@ -57,21 +59,27 @@ UniPc::UniPc(const io::Config& config, const SchedulerOptions& options)
       bh1_(config.get_string("solver_type", "bh2") == "bh1"),
       lower_order_final_(config.get_bool("lower_order_final", true)),
       solver_order_(config.get_int("solver_order", 2, 1, 8)),
-      prediction_(predict_x0_
-                      ? read_prediction(config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample,
-                                                 Prediction::flow_prediction}, "UniPCMultistepScheduler")
-                      : read_prediction(config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample},
-                                        "UniPCMultistepScheduler with predict_x0 false")),
+      prediction_(predict_x0_ ? read_prediction(config,
+                                                {Prediction::epsilon, Prediction::v_prediction,
+                                                 Prediction::sample, Prediction::flow_prediction},
+                                                "UniPCMultistepScheduler")
+                              : read_prediction(config,
+                                                {Prediction::epsilon, Prediction::v_prediction,
+                                                 Prediction::sample},
+                                                "UniPCMultistepScheduler with predict_x0 false")),
       disable_corrector_(config.get_int_list("disable_corrector", std::vector<int64_t>{})),
       outputs_(static_cast<size_t>(solver_order_)) {
   config.require("thresholding", false, "dynamic thresholding is for pixel-space models");
   config.require("solver_p", nullptr, "a predictor of another class");
   const std::string solver = config.get_string("solver_type", "bh2");
-  if (solver != "bh1" && solver != "bh2" && solver != "midpoint" && solver != "heun" && solver != "logrho") {
-    throw Error(ErrorCode::unsupported, where_ + ": solver_type: wanted bh1 or bh2, got '" + solver + "'");
+  if (solver != "bh1" && solver != "bh2" && solver != "midpoint" && solver != "heun" &&
+      solver != "logrho") {
+    throw Error(ErrorCode::unsupported,
+                where_ + ": solver_type: wanted bh1 or bh2, got '" + solver + "'");
   }
   if (config.has("shift_terminal") && !use_flow_sigmas_) {
-    throw Error(ErrorCode::bad_input, where_ + ": shift_terminal: wanted use_flow_sigmas true beside it");
+    throw Error(ErrorCode::bad_input,
+                where_ + ": shift_terminal: wanted use_flow_sigmas true beside it");
   }
   make_levels(config);
 }
@@ -79,7 +87,8 @@ UniPc::UniPc(const io::Config& config, const SchedulerOptions& options)
 void UniPc::make_levels(const io::Config& config) {
   const std::string final_type = config.get_string("final_sigmas_type", "zero");
   if (final_type != "zero" && final_type != "sigma_min") {
-    throw Error(ErrorCode::unsupported, where_ + ": final_sigmas_type: wanted zero or sigma_min, got '" + final_type + "'");
+    throw Error(ErrorCode::unsupported,
+                where_ + ": final_sigmas_type: wanted zero or sigma_min, got '" + final_type + "'");
   }
   std::vector<double> timesteps = solver_timesteps(grid(noise_, "linspace"));
   std::vector<double> sigmas;
@@ -110,7 +119,8 @@ void UniPc::make_levels(const io::Config& config) {
   set_levels(sigmas, std::move(timesteps), final_type == "zero" ? 0.0 : sigma_min);
 }
 
-void UniPc::flow_levels(const io::Config& config, std::vector<double>& sigmas, std::vector<double>& timesteps) const {
+void UniPc::flow_levels(const io::Config& config, std::vector<double>& sigmas,
+                        std::vector<double>& timesteps) const {
   const auto count = static_cast<double>(noise_.train_steps);
   sigmas = linspace(1, 1 / count, options_.steps + 1);
   sigmas.pop_back();
@@ -146,7 +156,8 @@ void UniPc::flow_levels(const io::Config& config, std::vector<double>& sigmas, s
 }
 
 int64_t UniPc::order_at(int64_t k, int64_t i) const {
-  const int64_t order = lower_order_final_ ? std::min(solver_order_, call_count() - k) : solver_order_;
+  const int64_t order =
+      lower_order_final_ ? std::min(solver_order_, call_count() - k) : solver_order_;
   return std::min(order, std::min(i, solver_order_) + 1);
 }
 
@@ -191,7 +202,8 @@ UniPc::Step UniPc::prepare(const Tensor& x, int64_t from, int64_t order) const {
   return s;
 }
 
-// Weighted sum of the difference quotients, as diffusers contracts it (the order of summation shows in the last bits).
+// Weighted sum of the difference quotients, as diffusers contracts it (the order of summation shows
+// in the last bits).
 Tensor weighted(const Tensor& weights, const std::vector<Tensor>& quotients) {
   return at::einsum("k,bkc...->bc...", {weights, at::stack(quotients, 1)});
 }
@@ -201,13 +213,18 @@ Tensor UniPc::predict(const Tensor& sample, int64_t k, int64_t order) const {
   if (order == 1) {
     return s.base.to(sample.scalar_type());
   }
-  // With two nodes the equation has the solution 1/2 in the limit of small steps; the paper and diffusers use that.
+  // With two nodes the equation has the solution 1/2 in the limit of small steps; the paper and
+  // diffusers use that.
   const Tensor weights = order == 2 ? at::full({1}, 0.5)
-                                    : at::linalg_solve(s.matrix.slice(0, 0, -1).slice(1, 0, -1), s.right.slice(0, 0, -1));
-  return (s.base - s.weight * weighted(weights.to(sample.device()).to(sample.scalar_type()), s.quotients)).to(sample.scalar_type());
+                                    : at::linalg_solve(s.matrix.slice(0, 0, -1).slice(1, 0, -1),
+                                                       s.right.slice(0, 0, -1));
+  return (s.base -
+          s.weight * weighted(weights.to(sample.device()).to(sample.scalar_type()), s.quotients))
+      .to(sample.scalar_type());
 }
 
-Tensor UniPc::correct(const Tensor& estimate, const Tensor& last_sample, int64_t k, int64_t order) const {
+Tensor UniPc::correct(const Tensor& estimate, const Tensor& last_sample, int64_t k,
+                      int64_t order) const {
   const Step s = prepare(last_sample, k - 1, order);
   const Tensor weights = (order == 1 ? at::full({1}, 0.5) : at::linalg_solve(s.matrix, s.right))
                              .to(last_sample.device())
@@ -221,9 +238,11 @@ Tensor UniPc::correct(const Tensor& estimate, const Tensor& last_sample, int64_t
 
 Tensor UniPc::step(const Tensor& output, int64_t i, const Tensor& sample_in, Rng&) {
   const int64_t k = absolute(i);
-  const Tensor estimate = predict_x0_ ? to_x0(prediction_, output, sample_in, k) : to_epsilon(prediction_, output, sample_in, k);
+  const Tensor estimate = predict_x0_ ? to_x0(prediction_, output, sample_in, k)
+                                      : to_epsilon(prediction_, output, sample_in, k);
   Tensor sample = sample_in;
-  const bool disabled = std::find(disable_corrector_.begin(), disable_corrector_.end(), k - 1) != disable_corrector_.end();
+  const bool disabled = std::find(disable_corrector_.begin(), disable_corrector_.end(), k - 1) !=
+                        disable_corrector_.end();
   if (i > 0 && !disabled) {
     sample = correct(estimate, last_sample_.back(0), k, order_at(k - 1, i - 1));
   }
