@@ -160,7 +160,7 @@ class Stage:
         """Warm-up in steps, then level, then a cosine to (nearly) zero over the last part of the time."""
         warm = min(1.0, (self.step + 1) / self.settings.get("warmup", 100))
         hold = self.settings.get("hold", 0.3)
-        late = max(0.0, (self.progress() - hold) / (1 - hold))
+        late = max(0.0, (self.progress() - hold) / max(1 - hold, 1e-6))
         floor = self.settings.get("floor", 0.02)
         return self.peak_lr * warm * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * late)))
 

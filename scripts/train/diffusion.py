@@ -16,6 +16,7 @@ import text
 import vae
 from captions import caption
 from common import Stage, autocast, log
+from latents import Thumbnails
 from world import World, clip_times, render
 
 
@@ -44,7 +45,9 @@ class Pool:
         self.config, self.world, self.device = config, world, device
         self.rng = random.Random(seed)
         self.tokenizer, self.encoder = text.load(config, out, device)
-        self.vae = vae.load(config, out, device)
+        designed = config.get("latents") == "thumbnails"
+        self.thumbnails = Thumbnails(World.from_config(config["world"]), config["size"], device) if designed else None
+        self.vae = None if designed else vae.load(config, out, device)
         self.latents, self.states, self.capacity, self.next = [], [], capacity, 0
 
     @torch.no_grad()
@@ -55,9 +58,8 @@ class Pool:
     def grow(self, clips: int) -> None:
         frames = self.config["frames"]
         scenes = [self.world.sample(self.rng) for _ in range(clips)]
-        video = render(scenes, [clip_times(frames)] * clips, self.config["size"], self.device) * 2 - 1
         with autocast(self.device):
-            z = self.vae.encode(video.flatten(0, 1)).latent_dist.mode().float().unflatten(0, (clips, frames))
+            z = self._encode(scenes, clip_times(frames)).unflatten(0, (clips, frames))
             ids = self.tokenizer([caption(self.rng, s)[0] for s in scenes]).to(self.device)
             states = text.encode(self.encoder, ids).float()
         for latent, state in zip(z.transpose(1, 2), states):  # C F H W
@@ -67,6 +69,12 @@ class Pool:
             else:
                 self.latents[self.next], self.states[self.next] = latent, state
                 self.next = (self.next + 1) % self.capacity
+
+    def _encode(self, scenes: list, times: list) -> torch.Tensor:
+        if self.thumbnails:
+            return self.thumbnails(scenes, [times] * len(scenes))[1]
+        video = render(scenes, [times] * len(scenes), self.config["size"], self.device) * 2 - 1
+        return self.vae.encode(video.flatten(0, 1)).latent_dist.mode().float()
 
     def batch(self, count: int, window: int) -> tuple:
         """`count` windows of consecutive frames: latents B C F H W and caption states B L D."""

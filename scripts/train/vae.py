@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 
 from common import Stage, autocast, log
+from latents import Thumbnails
 from world import World, render
 
 
@@ -40,8 +41,10 @@ def _gradient(x):
 
 def reconstruction(x: torch.Tensor, y: torch.Tensor) -> tuple:
     """(the weighted sum of the pixel losses, plain L1)."""
+    away = (x - x[:, :, :1, :1]).abs().amax(1, keepdim=True) > 0.1  # objects are a tenth of the picture: count more
+    weight = 1 + 4 * away.float()
     l1 = (y - x).abs().mean()
-    total = l1
+    total = (weight * (y - x).abs()).mean()
     for k in (2, 4):
         total = total + 0.5 * (F.avg_pool2d(y, k) - F.avg_pool2d(x, k)).abs().mean()
     for gy, gx in zip(_gradient(y), _gradient(x)):
@@ -84,39 +87,45 @@ def fold_statistics(model: AutoencoderKL, world: World, size: int, device) -> No
 
 
 def load(config: dict, out: Path, device) -> AutoencoderKL:
-    """The finished autoencoder (with the longer-trained decoder where there is one), frozen."""
+    """The finished autoencoder, frozen; a running stage's moving average when it isn't finished."""
     model = build(config).to(device)
-    model.load_state_dict(torch.load(out / "vae-ready.pt", map_location=device, weights_only=True))
-    if (out / "decoder-ready.pt").exists():
-        model.load_state_dict(torch.load(out / "decoder-ready.pt", map_location=device, weights_only=True))
+    if (out / "vae-ready.pt").exists():
+        model.load_state_dict(torch.load(out / "vae-ready.pt", map_location=device, weights_only=True))
+    else:
+        state = torch.load(out / "decoder.pt", map_location=device, weights_only=True)
+        for p, mean in zip(model.parameters(), state["ema"]["mean"]):
+            p.data.copy_(mean)
     return model.eval().requires_grad_(False)
 
 
 def train_decoder(config: dict, world: World, out: Path, device, minutes: float) -> None:
-    """Goes on with the decoder alone; latents stay what they are, so this may run beside the UNet's training."""
+    """With designed latents: the decoder learns to draw from them, the encoder (every third step) to measure them."""
+    if config.get("latents") != "thumbnails":
+        return
     model = build(config).to(device)
-    model.load_state_dict(torch.load(out / "vae-ready.pt", map_location=device, weights_only=True))
-    model.encoder.requires_grad_(False)
-    model.quant_conv.requires_grad_(False)
+    thumbnails = Thumbnails(world, config["size"], device)
     stage = Stage("decoder", model, config, out, minutes=minutes)
     rng = random.Random(config["seed"] + 2000 * (1 + stage.step))
     for _ in stage.steps():
-        x = frames(world, rng, stage.settings["batch"], config["size"], device)
-        with torch.no_grad():
-            z = model.encode(x).latent_dist.mode()
-            z = z + torch.rand(len(z), 1, 1, 1, device=z.device) * stage.settings["noise"] * torch.randn_like(z)
+        scenes = [world.sample(rng, split="any") for _ in range(stage.settings["batch"])]
+        x, z = thumbnails(scenes, [[rng.random()] for _ in scenes])
+        noisy = z + torch.rand(len(z), 1, 1, 1, device=device) * stage.settings["noise"] * torch.randn_like(z)
         with autocast(device):
-            y = model.decode(z).sample
-            loss, l1 = reconstruction(x, y)
+            loss, l1 = reconstruction(x, model.decode(noisy).sample)
+            if stage.step % 3 == 2:
+                moments = model.encode(x).latent_dist
+                loss = loss + (moments.mean - z).square().mean() + 0.01 * (moments.logvar + 8).square().mean()
         stage.backward(loss, l1=float(l1.detach()))
         stage.update()
     stage.ema.swap()
     model.eval()
-    log(f"decoder: {stage.step} steps, PSNR {psnr(model, world, config['size'], device):.2f} dB")
-    torch.save(model.state_dict(), out / "decoder-ready.pt")
+    log(f"decoder: {stage.step} steps, PSNR of encoder and decoder {psnr(model, world, config['size'], device):.2f} dB")
+    torch.save(model.state_dict(), out / "vae-ready.pt")
 
 
-def train(config: dict, world: World, out: Path, device, minutes: float) -> AutoencoderKL:
+def train(config: dict, world: World, out: Path, device, minutes: float) -> AutoencoderKL | None:
+    if config.get("latents") == "thumbnails":
+        return None  # the decoder stage makes it
     model = build(config).to(device)
     ready = out / "vae-ready.pt"
     if ready.exists():
