@@ -33,8 +33,8 @@ constexpr std::array kRivals{
 };
 
 /// Facts about a run that are recorded beside its settings.
-constexpr std::array<std::string_view, 8> kSettingsFacts{"schema", "t2v",   "family", "pipeline",
-                                                         "model_hash", "sampler_class", "ai_generated", "latents_shape"};
+constexpr std::array<std::string_view, 8> kSettingsFacts{
+    "schema", "t2v", "family", "pipeline", "model_hash", "frame_size", "sampler_class", "ai_generated"};
 
 const Given* given_in(const Layer& layer, std::string_view name) {
   const auto given = std::ranges::find(layer, name, &Given::name);

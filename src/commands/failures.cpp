@@ -27,7 +27,8 @@ Error current_failure() {
     throw;
   } catch (const Error& error) {
     if (error.code() != ErrorCode::interrupted) return error;
-    return {stop_code(), error.what(), error.hint()};
+    const bool is_terminated = stop_code() == ErrorCode::terminated;
+    return {stop_code(), is_terminated ? "terminated" : error.what(), error.hint()};
   } catch (const c10::OutOfMemoryError& error) {
     return {ErrorCode::no_resource, std::string("out of memory: ") + error.what_without_backtrace(), kLessMemory};
   } catch (const c10::Error& error) {

@@ -96,7 +96,8 @@ class SavedLatents {
     log::debug("latents: {}", path_.string());
   }
   const fs::path& path() const { return path_; }
-  void succeed() const {
+  /// Nobody will need them: the video is there, or its reader left.
+  void drop_if_unasked() const {
     std::error_code ignored;
     if (!is_asked_ && !path_.empty()) fs::remove(path_, ignored);
   }
@@ -152,11 +153,12 @@ void run_job(const Invocation& invocation, const Plan& plan, LoadedModel& loaded
   } catch (...) {
     progress.clear_bar();
     const Error failure = current_failure();
+    if (saved && failure.code() == ErrorCode::pipe_closed) saved->drop_if_unasked();
     if (!saved || saved->path().empty() || failure.code() == ErrorCode::pipe_closed) throw;
     throw Error(failure.code(), failure.what(),
                 "the denoised latents are safe; finish with: " + finishing_command(invocation, saved->path()));
   }
-  if (saved) saved->succeed();
+  if (saved) saved->drop_if_unasked();
   progress.done({.output = invocation.output.path, .seed = seed, .frames = sink.frames()});
 }
 

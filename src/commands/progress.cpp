@@ -56,6 +56,9 @@ std::string rate_text(double per_second) {
   return text;
 }
 
+/// Steps of loading and of reading the prompt are of all sizes: their rate says nothing.
+bool has_rate(Stage stage) { return stage == Stage::denoise || stage == Stage::decode; }
+
 std::string measures(int64_t done, int64_t count, double elapsed) {
   if (done <= 0 || elapsed <= 0) return {};
   std::string text = rate_text(static_cast<double>(done) / elapsed);
@@ -105,8 +108,9 @@ void ConsoleProgress::end(Stage stage, double seconds) {
   if (form_ == Form::lines) line(stage, steps_done_, steps_done_, seconds);
   if (form_ == Form::bar) {
     clear_bar();
+    const bool is_counted = steps_done_ > 1 && has_rate(stage);
     std::string text = std::string(stage_name(stage)) + ": " + human_seconds(seconds);
-    if (steps_done_ > 1) text += "  (" + std::to_string(steps_done_) + " x, " + measures(steps_done_, steps_done_, seconds) + ")";
+    if (is_counted) text += "  (" + std::to_string(steps_done_) + " x, " + measures(steps_done_, steps_done_, seconds) + ")";
     write_error_stream(text + "\n");
   }
 }
@@ -123,7 +127,7 @@ void ConsoleProgress::draw(Stage stage, int64_t done, int64_t count, double elap
   std::string tail(1, ' ');
   tail.append(std::to_string(done));
   if (count > 0) tail.append(1, '/').append(std::to_string(count));
-  tail.append(2, ' ').append(measures(done, count, elapsed));
+  if (has_rate(stage)) tail.append(2, ' ').append(measures(done, count, elapsed));
   std::string text = name;
   constexpr size_t kMaxBar = 40;
   const size_t used = name.size() + tail.size() + 3;
@@ -141,7 +145,7 @@ void ConsoleProgress::line(Stage stage, int64_t done, int64_t count, double elap
   std::string text(stage_name(stage));
   if (count > done) text.append(1, ' ').append(std::to_string(done)).append(1, '/').append(std::to_string(count));
   text += ": " + human_seconds(elapsed);
-  if (done > 1 || count > done) text += ", " + measures(done, count, elapsed);
+  if (has_rate(stage) && done > 0) text += ", " + measures(done, count, elapsed);
   log::info("{}", text);
 }
 

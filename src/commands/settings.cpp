@@ -42,14 +42,15 @@ io::Json settings_of(const cli::Invocation& invocation, const Plan& plan, const 
                     {"model_hash", model.content_hash}};
   cli::Invocation resolved = invocation;
   resolved.request = plan.request;
-  if (plan.width != plan.request.width || plan.height != plan.request.height) {
-    // The model's own size, enlarged for viewing: only the absence of a size asks for that again.
+  resolved.request.frames = plan.request.frames.value_or(plan.frames);
+  resolved.request.seconds.reset();
+  resolved.request.fps = plan.request.fps.value_or(plan.fps);
+  if (plan.request.width != plan.width || plan.request.height != plan.height) {
+    // The model enlarges its frames when no size is asked for; asking for the enlarged size would be another run.
     resolved.request.width.reset();
     resolved.request.height.reset();
+    settings["frame_size"] = std::to_string(plan.width) + "x" + std::to_string(plan.height);
   }
-  resolved.request.frames = plan.frames;
-  resolved.request.seconds.reset();
-  resolved.request.fps = plan.fps;
   cli::write_settings(resolved, settings);
   settings["sampler_class"] = plan.sampler_class;
   settings["device"] = plan.device;

@@ -82,6 +82,16 @@ TEST_F(Commands, the_video_records_its_settings_and_from_runs_them_again) {
   EXPECT_THAT(run({"--from", file("a.mp4"), "-o", file("c.mp4")}).err, HasSubstr("its content differs"));
 }
 
+TEST_F(Commands, a_run_whose_frames_were_enlarged_runs_again_the_same) {
+  world_.display_scale = 2;
+  ASSERT_EQ(run({"-p", "x", "-o", file("a.mp4"), "-s", "1"}).code, 0);
+  ASSERT_EQ(run({"--from", file("a.mp4"), "-o", file("b.mp4")}).code, 0);
+  EXPECT_EQ(testing_support::read_all(file("a.mp4")), testing_support::read_all(file("b.mp4")));
+  const Json report = parsed(run({"info", file("b.mp4"), "--json"}).out);
+  EXPECT_EQ(report["width"], 64);
+  EXPECT_EQ(report["settings"]["frame_size"], "64x64");
+}
+
 TEST_F(Commands, no_metadata_leaves_no_settings) {
   ASSERT_EQ(run({"-p", "secret", "-o", file("a.mp4"), "--no-metadata"}).code, 0);
   EXPECT_THAT(testing_support::read_all(file("a.mp4")), Not(HasSubstr("secret")));

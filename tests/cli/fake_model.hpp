@@ -17,6 +17,7 @@ namespace t2v::testing_support {
 /// What a test wants to happen, and what happened.
 struct FakeWorld {
   std::function<void()> before_denoise, before_decode;
+  int64_t display_scale = 1;  ///< of frames when no size is asked for
   Parts parts = Parts::all;  ///< of the last load
   int opened = 0, loaded = 0, denoised = 0, decoded = 0;
   std::string hash = "hash-1";
@@ -63,8 +64,11 @@ class FakeModel final : public Model {
     Plan plan;
     plan.request = request;
     plan.request.steps = request.steps.value_or(3);
-    plan.width = request.width.value_or(32);
-    plan.height = request.height.value_or(32);
+    plan.request.width = request.width.value_or(32);
+    plan.request.height = request.height.value_or(32);
+    const int64_t scale = request.width || request.height ? 1 : world_.display_scale;
+    plan.width = *plan.request.width * scale;
+    plan.height = *plan.request.height * scale;
     plan.frames = request.frames.value_or(4);
     plan.fps = request.fps.value_or(Rational{8, 1});
     plan.sampler_class = "DDIMScheduler";
