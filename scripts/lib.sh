@@ -73,21 +73,19 @@ t2v_configure() {  # ARGS...: further cmake arguments
   }
 }
 
-t2v_progress() {  # ninja's lines to one changing line of a terminal, or to one line each tenth; other lines as they are
-  local line done total tenth last=0 tty='' clear=''
+t2v_progress() {  # ninja's lines to one changing line of a terminal, or to one line each tenth
+  local line finished total tenth last=0 tty='' clear=''
   [ ! -t 2 ] || tty=1 clear=$'\r\e[K'
   while IFS= read -r line; do
     if [[ $line =~ ^\[([0-9]+)/([0-9]+)\] ]]; then
-      done=${BASH_REMATCH[1]} total=${BASH_REMATCH[2]}
-      tenth=$((10 * done / total))
+      finished=${BASH_REMATCH[1]} total=${BASH_REMATCH[2]}
+      tenth=$((10 * finished / total))
       if [ -n "$tty" ]; then
-        printf '%st2v: building %d of %d' "$clear" "$done" "$total" >&2
+        printf '%st2v: building %d of %d' "$clear" "$finished" "$total" >&2
       elif [ "$tenth" -ne "$last" ] && [ "$total" -gt 20 ]; then
-        say "building $done of $total"
+        say "building $finished of $total"
       fi
       last=$tenth
-    elif [[ $line != "ninja: "* ]]; then
-      printf '%s%s\n' "$clear" "$line" >&2
     fi
   done
   printf '%s' "$clear" >&2
@@ -98,7 +96,11 @@ t2v_compile() {  # TARGET...
   rm -f -- "$done"
   { NINJA_STATUS='[%f/%t] ' cmake --build "$t2v_build" --parallel "$(t2v_jobs)" --target "$@" 2>&1 && : > "$done"; } |
     tee "$t2v_build/build.log" | t2v_progress || :
-  [ -e "$done" ] || die "cannot build t2v" "the whole log is $t2v_build/build.log"
+  if [ ! -e "$done" ]; then  # what failed, and what did not even start; warnings stay in the log
+    awk '/^FAILED: /, /^\[/ { if (!/^\[/) print } /^(ninja|CMake Error|cmake): / { print }' "$t2v_build/build.log" |
+      head -n 200 >&2
+    die "cannot build t2v" "the whole log is $t2v_build/build.log"
+  fi
 }
 
 # Brings the build up to date: t2v_update STAMP CMAKE_ARG... -- TARGET... One caller at a time; the others wait.
