@@ -11,7 +11,7 @@ int main(int argc, char** argv) try {
     return 2;
   }
   const auto golden = t2v::test::pipelines_golden();
-  t2v::test::write_tiny_checkpoint(argv[1], golden, golden["runs"].front()["scheduler"]);
+  t2v::test::write_tiny_checkpoint(argv[1], golden, golden["runs"]["default"]["scheduler"]);
 } catch (const std::exception& error) {
   std::cerr << error.what() << '\n';
   return 1;
