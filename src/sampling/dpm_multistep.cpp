@@ -163,7 +163,7 @@ void DpmMultistep::make_levels(const io::Config& config) {
   std::vector<double> sigmas;
   const bool rounded = noise_.beta_schedule != "squaredcos_cap_v2";
   const SigmaRange whole = {.max = table_.max(), .min = table_.min()};
-  if (grid_ == SigmaGrid::karras || (grid_ == SigmaGrid::table && config_.use_lu_lambdas)) {
+  if (grid_ == SigmaGrid::karras || config_.use_lu_lambdas) {
     sigmas = grid_ == SigmaGrid::karras
                  ? remade_sigmas(grid_, configured_range(config, whole), options_.steps)
                  : lu_sigmas(table_, options_.steps);

@@ -98,7 +98,13 @@ Tensor make_betas(const io::Config& config, const NoiseDefaults& defaults,
 }  // namespace
 
 Tensor NoiseSchedule::alpha_bar(int64_t t) const {
-  return alphas_cumprod[t < 0 ? t + train_steps : t];
+  if (t < -1 || t >= train_steps) {
+    throw Error(ErrorCode::usage,
+                "steps: wanted timesteps from 0 to " + std::to_string(train_steps - 1) + ", got " +
+                    std::to_string(t),
+                "use fewer steps or another spacing");
+  }
+  return alphas_cumprod[t < 0 ? train_steps - 1 : t];
 }
 
 Tensor NoiseSchedule::sigma_table() const {

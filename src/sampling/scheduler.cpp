@@ -194,6 +194,7 @@ void apply_sigma_grid(io::Json& keys, const Row& row, const std::string& grid) {
                 "sigmas: wanted one of " + join(names, ", ") + ", got '" + grid + "'",
                 did_you_mean(grid, names));
   }
+  keys.erase("use_lu_lambdas");  // a grid of its own
   keys[kSigmaGridKey] = grid;
 }
 

@@ -170,7 +170,7 @@ DiscreteScheduler::DiscreteScheduler(const io::Config& config, const SchedulerOp
 }
 
 void DiscreteScheduler::check_timesteps(Prediction prediction, bool clips) const {
-  for (const double t : all_timesteps()) {
+  for (const double t : timesteps()) {  // what a late start leaves out does no harm
     if (t >= static_cast<double>(noise_.train_steps)) {
       const int64_t legal = noise_.train_steps / 2;  // ratio 2 leaves room for any offset in use
       throw Error(ErrorCode::usage,

@@ -7,7 +7,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/einsum.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/linalg_solve.h>
+#include <ATen/ops/linalg_solve_ex.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/stack.h>
 
@@ -202,6 +202,18 @@ UniPc::Step UniPc::prepare(const Tensor& x, int64_t from, int64_t order) const {
   return s;
 }
 
+// Weights of a step. Two equal levels leave them undetermined, and so does a last step of order 3
+// to sigma 0, which lower_order_final avoids.
+Tensor solve(const Tensor& matrix, const Tensor& right) {
+  const auto [weights, info] = at::linalg_solve_ex(matrix, right);
+  if (info.item<int64_t>() != 0) {
+    throw Error(ErrorCode::numbers,
+                "unipc: wanted noise levels that determine the step, got a singular system",
+                "use fewer steps, a lower solver_order, or lower_order_final true");
+  }
+  return weights;
+}
+
 // Weighted sum of the difference quotients, as diffusers contracts it (the order of summation shows
 // in the last bits).
 Tensor weighted(const Tensor& weights, const std::vector<Tensor>& quotients) {
@@ -215,9 +227,9 @@ Tensor UniPc::predict(const Tensor& sample, int64_t k, int64_t order) const {
   }
   // With two nodes the equation has the solution 1/2 in the limit of small steps; the paper and
   // diffusers use that.
-  const Tensor weights = order == 2 ? at::full({1}, 0.5)
-                                    : at::linalg_solve(s.matrix.slice(0, 0, -1).slice(1, 0, -1),
-                                                       s.right.slice(0, 0, -1));
+  const Tensor weights =
+      order == 2 ? at::full({1}, 0.5)
+                 : solve(s.matrix.slice(0, 0, -1).slice(1, 0, -1), s.right.slice(0, 0, -1));
   return (s.base -
           s.weight * weighted(weights.to(sample.device()).to(sample.scalar_type()), s.quotients))
       .to(sample.scalar_type());
@@ -226,7 +238,7 @@ Tensor UniPc::predict(const Tensor& sample, int64_t k, int64_t order) const {
 Tensor UniPc::correct(const Tensor& estimate, const Tensor& last_sample, int64_t k,
                       int64_t order) const {
   const Step s = prepare(last_sample, k - 1, order);
-  const Tensor weights = (order == 1 ? at::full({1}, 0.5) : at::linalg_solve(s.matrix, s.right))
+  const Tensor weights = (order == 1 ? at::full({1}, 0.5) : solve(s.matrix, s.right))
                              .to(last_sample.device())
                              .to(last_sample.scalar_type());
   Tensor change = weights[-1] * (estimate - outputs_.back(0));

@@ -173,6 +173,16 @@ TEST(Options, a_checkpoint_cannot_set_our_own_keys) {
             timesteps_of("euler", "{}", with_steps(3)));
 }
 
+TEST(Strength, a_zero_signal_start_that_is_cut_off_does_no_harm) {
+  const char* json =
+      R"({"rescale_betas_zero_snr":true,"clip_sample":false,"timestep_spacing":"trailing"})";
+  SchedulerOptions options = with_steps(10);
+  EXPECT_THAT(error_of([&] { timesteps_of("ddim", json, options); }),
+              HasSubstr("rescale_betas_zero_snr"));
+  options.strength = 0.5;
+  EXPECT_EQ(timesteps_of("ddim", json, options).size(), 5U);
+}
+
 TEST(Strength, leaves_the_last_whole_steps) {
   SchedulerOptions options = with_steps(10);
   options.strength = 0.35;  // int(3.5) steps
@@ -320,6 +330,19 @@ TEST(Refusals, sigma_grids_need_a_sampler_that_walks_sigmas) {
   options.sigmas = "karas";
   EXPECT_THAT(error_of([&] { make_scheduler("euler", config_of(kEpsilon), options); }),
               StartsWith("2 sigmas: wanted one of"));
+}
+
+TEST(Refusals, a_singular_step_is_our_error_not_the_solvers) {
+  const char* json = R"({"use_karras_sigmas":true,"solver_order":3,"lower_order_final":false})";
+  EXPECT_THAT(error_of([&] {
+                const auto scheduler = make_scheduler("unipc", config_of(json), with_steps(16));
+                Rng rng = cpu_rng();
+                at::Tensor x = pattern({1, 4, 1, 1}, 0);
+                for (int64_t i = 0; i < 16; ++i) {
+                  x = scheduler->step(pattern({1, 4, 1, 1}, i), i, x, rng);
+                }
+              }),
+              StartsWith("7 unipc: wanted noise levels"));
 }
 
 TEST(ZeroSnr, is_fine_where_the_first_timestep_stays_below_the_end) {
