@@ -84,17 +84,16 @@ class Pool:
         return x, torch.stack([self.states[i] for i in picks])
 
 
-def noisy_times(count: int, frames: int, device) -> torch.Tensor:
+def noisy_times(count: int, centre: float, device) -> torch.Tensor:
     """Timesteps: logit-normal, shifted to more noise for clips (their frames repeat each other); some exactly last."""
-    centre = 0.2 if frames == 1 else 0.6
     t = (torch.sigmoid(torch.randn(count, device=device) * 1.1 + centre) * 1000).long().clamp(0, 999)
     return torch.where(torch.rand(count, device=device) < 0.06, torch.full_like(t, 999), t)
 
 
-def loss_of(unet, noise_schedule: DDIMScheduler, x, states, null, drop: float) -> torch.Tensor:
-    t = noisy_times(len(x), x.shape[2], x.device)
+def loss_of(unet, noise_schedule: DDIMScheduler, x, states, null, centre: float) -> torch.Tensor:
+    t = noisy_times(len(x), centre, x.device)
     noise = torch.randn_like(x)
-    dropped = torch.rand(len(x), 1, 1, device=x.device) < drop
+    dropped = torch.rand(len(x), 1, 1, device=x.device) < 0.1  # for guidance
     states = torch.where(dropped, null[None], states)
     with autocast(x.device):
         v = unet(noise_schedule.add_noise(x, noise, t), t, states).sample.float()
@@ -126,12 +125,12 @@ def _train(name, previous, config, world, out: Path, device, minutes) -> None:
         pool.grow(settings.get("grow", 1))
         images = settings.get("images", settings.get("batch", 0))
         x, states = pool.batch(images, 1)
-        stage.backward(loss_of(unet, schedule, x, states, null, 0.1) * (1 if name == "image" else 0.5))
+        stage.backward(loss_of(unet, schedule, x, states, null, 0.2) * (1 if name == "image" else 0.5))
         if settings.get("clips"):
             short, full = settings["windows"]
             window = short if progress < settings.get("short_until", 0.5) else full
             x, states = pool.batch(settings["clips"] * (full // window), window)
-            clip_loss = loss_of(unet, schedule, x, states, null, 0.1)
+            clip_loss = loss_of(unet, schedule, x, states, null, settings.get("noise_centre", 0.6))
             stage.backward(clip_loss, clip=float(clip_loss.detach()))
         stage.update()
     stage.ema.swap()

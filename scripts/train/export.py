@@ -39,6 +39,18 @@ def newest_unet(config: dict, run: Path, stage: str | None) -> tuple:
     return unet, "none: random weights"
 
 
+def average_unets(config: dict, runs: list, stage: str | None) -> tuple:
+    """Mean weights of runs that went on from one checkpoint with other seeds: cheap noise reduction at the end."""
+    unet, source = newest_unet(config, runs[0], stage)
+    others = [newest_unet(config, run, stage)[0] for run in runs[1:]]
+    with torch.no_grad():
+        for name, p in unet.named_parameters():
+            for other in others:
+                p += other.get_parameter(name)
+            p /= len(runs)
+    return unet, source
+
+
 def write_tokenizer(config: dict, run: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(run / "spiece.model", folder / "spiece.model")
@@ -58,11 +70,12 @@ def content_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def export(config: dict, run: Path, to: Path, stage: str | None = None) -> str:
+def export(config: dict, runs: list, to: Path, stage: str | None = None) -> str:
+    run = runs[0]
     to.mkdir(parents=True, exist_ok=True)
     for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
         shutil.rmtree(to / part, ignore_errors=True)
-    unet, source = newest_unet(config, run, stage)
+    unet, source = average_unets(config, runs, stage)
     unet.half().save_pretrained(to / "unet", safe_serialization=True, max_shard_size=SHARD)
     vae.load(config, run, "cpu").half().save_pretrained(to / "vae", safe_serialization=True, max_shard_size=SHARD)
     encoder = text.load(config, run, "cpu")[1]
@@ -88,11 +101,11 @@ def export(config: dict, run: Path, to: Path, stage: str | None = None) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", required=True)
-    parser.add_argument("--run", required=True)
+    parser.add_argument("--run", required=True, nargs="+", help="one run, or several to average")
     parser.add_argument("--to", required=True)
     parser.add_argument("--stage")
     args = parser.parse_args()
-    export(load_config(args.config), Path(args.run), Path(args.to), args.stage)
+    export(load_config(args.config), [Path(run) for run in args.run], Path(args.to), args.stage)
 
 
 if __name__ == "__main__":

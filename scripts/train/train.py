@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import shutil
 import time
 from pathlib import Path
+
+import torch
 
 import common
 from common import load_config, log
@@ -34,6 +37,18 @@ def budget(config: dict, name: str, until: str | None, names: list) -> float:
     return minutes_left(until) * own / ahead
 
 
+def start_from(config: dict, folder: Path, out: Path) -> None:
+    """Takes an exported model as finished stages up to "image", so that "video" goes on with its UNet."""
+    for name, part, module in (("vae-ready", "vae", "AutoencoderKL"), ("image-ready", "unet", "UNet3DConditionModel")):
+        model = getattr(importlib.import_module("diffusers"), module).from_pretrained(folder / part, torch_dtype=torch.float32)
+        torch.save(model.state_dict(), out / f"{name}.pt")
+    encoder = importlib.import_module("transformers").T5EncoderModel.from_pretrained(folder / "text_encoder",
+                                                                                      dtype=torch.float32)
+    torch.save(encoder.state_dict(), out / "text-ready.pt")
+    shutil.copy(folder / "tokenizer" / "spiece.model", out / "spiece.model")
+    log("start from", folder)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", required=True)
@@ -41,12 +56,15 @@ def main() -> None:
     parser.add_argument("--until", help="HH:MM; the stages still to run share the time until then")
     parser.add_argument("--stages", default="tokenizer,vae,text,decoder,image,video")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies every stage's minutes (rehearsals)")
+    parser.add_argument("--from", dest="start", help="an exported model folder to go on from (give --stages video)")
     args = parser.parse_args()
     config = load_config(args.config)
     for stage in config["stages"].values():
         stage["minutes"] *= args.scale
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
+    if args.start and not (out / "spiece.model").exists():
+        start_from(config, Path(args.start), out)
     common.install_signals()
     device = common.setup(config)
     world = World.from_config(config["world"])

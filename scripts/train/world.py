@@ -283,7 +283,7 @@ def _tint(texture: str, x, y, distance):
     if texture == "dotted":
         return (((torch.remainder(x * 2, 1) - 0.5) ** 2 + (torch.remainder(y * 2, 1) - 0.5) ** 2) > 0.06).float()
     if texture == "outlined":
-        return (distance < -0.22).float() * 0 + (distance > -0.22).float()
+        return (distance > -0.22).float()
     return torch.ones_like(x)
 
 
@@ -294,23 +294,28 @@ def _camera(scene: Scene, t: float) -> tuple:
     return 0.25 * move[0] * (t - 0.5), 0.25 * move[1] * (t - 0.5), zoom
 
 
-def _backdrop(scene: Scene, x, y):
-    """H W 3 background seen at scene coordinates x, y."""
-    base = x.new_tensor(scene.background_rgb)
-    kind = scene.background_kind
-    if kind == "gradient":
-        level = 0.75 + 0.5 * y.clamp(0, 1)
-    elif kind == "grid":
-        level = 1 + 0.25 * ((torch.remainder(x * 6, 1) < 0.1) | (torch.remainder(y * 6, 1) < 0.1)).float()
-    elif kind in ("stars", "noise"):
-        seed = scene.texture_seed % 1000
-        cell = 20 if kind == "stars" else 12
-        h = torch.sin(torch.floor(x * cell) * 127.1 + torch.floor(y * cell) * 311.7 + seed) * 43758.5453
-        h = h - torch.floor(h)
-        level = 1 + (2.0 * (h > 0.95).float() if kind == "stars" else 0.2 * (h - 0.5))
-    else:
-        return base.expand(*x.shape, 3)
-    return (base * level[..., None] + (0.15 * (level > 1.5).float()[..., None])).clamp(0, 1)
+def _backdrops(scenes: list, x, y):
+    """N H W 3 backgrounds of N scenes, seen at their scene coordinates x, y (N H W)."""
+    device = x.device
+    base = torch.tensor([s.background_rgb for s in scenes], device=device)[:, None, None]
+    level = torch.ones_like(x)
+    by_kind: dict = {}
+    for i, scene in enumerate(scenes):
+        by_kind.setdefault(scene.background_kind, []).append(i)
+    for kind, members in by_kind.items():
+        i = torch.tensor(members, device=device)
+        if kind == "gradient":
+            level[i] = 0.75 + 0.5 * y[i].clamp(0, 1)
+        elif kind == "grid":
+            line = (torch.remainder(x[i] * 6, 1) < 0.1) | (torch.remainder(y[i] * 6, 1) < 0.1)
+            level[i] = 1 + 0.25 * line.float()
+        elif kind in ("stars", "noise"):
+            seed = torch.tensor([scenes[k].texture_seed % 1000 for k in members], device=device)[:, None, None]
+            cell = 20 if kind == "stars" else 12
+            h = torch.sin(torch.floor(x[i] * cell) * 127.1 + torch.floor(y[i] * cell) * 311.7 + seed) * 43758.5453
+            h = h - torch.floor(h)
+            level[i] = 1 + (2.0 * (h > 0.95).float() if kind == "stars" else 0.2 * (h - 0.5))
+    return (base * level[..., None] + 0.15 * (level > 1.5).float()[..., None]).clamp(0, 1)
 
 
 def render(scenes: list, times: list, size: int, device="cpu") -> torch.Tensor:
@@ -328,8 +333,7 @@ def render(scenes: list, times: list, size: int, device="cpu") -> torch.Tensor:
     else:
         x = (gx - 0.5) / views[:, 2, None, None] + 0.5 + views[:, 0, None, None]
         y = (gy - 0.5) / views[:, 2, None, None] + 0.5 + views[:, 1, None, None]
-        for i, (scene, _) in enumerate(flat):
-            out[i] = _backdrop(scene, x[i], y[i])
+        out[:] = _backdrops([s for s, _ in flat], x, y)
     for k in range(2):
         _draw(out, [(i, s.things[k], t) for i, (s, t) in enumerate(flat) if k < len(s.things)], x, y, size, device)
     return out.view(count, frames, size, size, 3).permute(0, 1, 4, 2, 3)

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixed prompts through the built t2v to MP4, judged by verify_videos: what the embedded model promises, it keeps.
+
+    acceptance_test.py T2V VERIFY_VIDEOS MODEL PROMPTS.json
+
+PROMPTS.json holds the prompts, the seeds, and for each attribute how many of the videos have to be right: the floors lie
+under the measured result by the width of its confidence interval, because thread counts and kernels move single clips.
+"""
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+
+def main() -> int:
+    t2v, verify, model, prompts = sys.argv[1:5]
+    plan = json.loads(Path(prompts).read_text())
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        cases = [(prompt, seed, folder / f"{k:02d}-{seed}.mp4")
+                 for k, prompt in enumerate(plan["prompts"]) for seed in plan["seeds"]]
+        jobs = "".join(json.dumps({"prompt": p, "seed": s, "output": str(f)}, ensure_ascii=False) + "\n"
+                       for p, s, f in cases)
+        (folder / "jobs.jsonl").write_text(jobs)
+        subprocess.run([t2v, "batch", str(folder / "jobs.jsonl"), "--model", model, "--progress", "none"], check=True)
+        listing = "".join(f"{f}\t{p}\n" for p, _, f in cases)
+        done = subprocess.run([verify, "-"], input=listing, text=True, capture_output=True, check=True)
+    verdicts = [json.loads(line) for line in done.stdout.splitlines()]
+    if len(verdicts) != len(cases):
+        print(f"wanted {len(cases)} verdicts, got {len(verdicts)}: {done.stderr}")
+        return 1
+    for verdict in verdicts:
+        print(verdict["prompt"], "->", verdict["seen"], "met", verdict["met"])
+    failed = 0
+    for attribute, floor in plan["at_least"].items():
+        asked = [v["met"][attribute] for v in verdicts if attribute in v["met"]]
+        print(f"{attribute}: {sum(asked)} of {len(asked)}, wanted at least {floor}")
+        failed += sum(asked) < floor
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
