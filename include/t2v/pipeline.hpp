@@ -53,6 +53,8 @@ struct Plan {
   std::vector<int64_t> latent_shape;
   std::string device, dtype;      ///< resolved: "cpu", "fp32"
   MemoryPlan memory;
+  int64_t denoise_flops = 0;      ///< of one network call, guidance included; 2 a multiply-add, norms left out
+  int64_t decode_flops = 0;       ///< of one frame
 };
 
 /// The result of denoising: unscaled, fp32, in the family's own layout. `settings` is the run's JSON object.

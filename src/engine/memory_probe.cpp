@@ -9,6 +9,8 @@
 #include <c10/core/DeviceType.h>
 #include <c10/core/InferenceMode.h>
 
+#include "tensor/flops.hpp"
+
 namespace t2v::engine {
 
 namespace {
@@ -45,13 +47,14 @@ void install_once() {
 
 }  // namespace
 
-int64_t peak_tensor_bytes(const std::function<void()>& call) {
+CallCost probe(const std::function<void()>& call) {
   install_once();
   const c10::InferenceMode guard;
   const int64_t before = CountingAllocator::live;
+  const int64_t flops_before = counted_flops;
   CountingAllocator::peak = before;
   call();
-  return CountingAllocator::peak - before;
+  return {CountingAllocator::peak - before, counted_flops - flops_before};
 }
 
 }  // namespace t2v::engine

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How much memory a network call needs, without doing it: the call runs on meta tensors (shapes without data) under an
-// allocator that only counts.
+// What a network call costs, without doing it: the call runs on meta tensors (shapes without data) under an allocator that
+// only counts.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,14 @@
 
 namespace t2v::engine {
 
-/// Peak bytes of tensors alive at the same time during `call`, which must use meta tensors only (networks built from
-/// WeightStore::header_only or shapes_only). Tensors that existed before do not count. Scratch memory inside a kernel
-/// is not seen. Not reentrant.
-int64_t peak_tensor_bytes(const std::function<void()>& call);
+struct CallCost {
+  int64_t peak_bytes = 0;  ///< of tensors alive at the same time; those that existed before do not count
+  int64_t flops = 0;       ///< see tensor/flops.hpp
+};
+
+/// Runs `call`, which must use meta tensors only (networks built from WeightStore::header_only or shapes_only). Scratch
+/// memory inside a kernel is not seen. Not reentrant.
+CallCost probe(const std::function<void()>& call);
 
 /// Resident memory that libtorch and its libraries cost before any tensor exists, measured (torch 2.11, x86-64).
 constexpr int64_t kLibraryBytes = 200'000'000;

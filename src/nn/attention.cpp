@@ -6,6 +6,7 @@
 
 #include "nn/kernels/frame_attention.hpp"
 #include "nn/parallel.hpp"
+#include "tensor/flops.hpp"
 
 namespace t2v::nn {
 
@@ -35,6 +36,7 @@ void frame_attention_aten(const at::Tensor& qkv, int64_t heads, at::Tensor& out)
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const AttentionOptions& options) {
   if (q.is_meta()) {
+    counted_flops += 4 * q.numel() * k.size(1);
     return at::empty(q.sizes(), q.options());  // without data ATen would plan for its slow form, logits and all
   }
   const at::Tensor out = at::scaled_dot_product_attention(
@@ -47,6 +49,7 @@ at::Tensor frame_attention(const at::Tensor& qkv, int64_t heads) {
   const int64_t width = qkv.size(3) / 3;
   at::Tensor out = at::empty({qkv.size(0), qkv.size(1), qkv.size(2), width}, qkv.options());
   if (qkv.is_meta()) {
+    counted_flops += 4 * out.numel() * qkv.size(1);
     return out;
   }
   if (!has_frame_kernel(qkv)) {

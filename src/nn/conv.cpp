@@ -7,6 +7,7 @@
 #include <ATen/ops/empty.h>
 
 #include "nn/packed_convolution.hpp"
+#include "tensor/flops.hpp"
 
 namespace t2v::nn {
 
@@ -26,7 +27,10 @@ Tensor meta_output(const Tensor& x, const Conv2dOptions& o) {
     const int64_t size = x.size(static_cast<int64_t>(axis) + 2) + 2 * o.padding[axis] - o.kernel[axis];
     return size / o.stride[axis] + 1;
   };
-  return at::empty({x.size(0), o.out_channels, side(0), side(1)}, x.options(), at::MemoryFormat::ChannelsLast);
+  const Tensor out =
+      at::empty({x.size(0), o.out_channels, side(0), side(1)}, x.options(), at::MemoryFormat::ChannelsLast);
+  counted_flops += 2 * out.numel() * o.in_channels * o.kernel[0] * o.kernel[1];
+  return out;
 }
 
 }  // namespace

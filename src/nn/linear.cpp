@@ -4,6 +4,8 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/linear.h>
 
+#include "tensor/flops.hpp"
+
 namespace t2v::nn {
 
 Linear::Linear(const Weights& w, int64_t in_features, int64_t out_features, bool has_bias)
@@ -24,6 +26,11 @@ Linear Linear::fused(const std::vector<Weights>& parts, int64_t in_features,
   return layer;
 }
 
-Tensor Linear::forward(const Tensor& x) const { return at::linear(x, weight, bias); }
+Tensor Linear::forward(const Tensor& x) const {
+  if (x.is_meta()) {
+    counted_flops += 2 * x.numel() * weight.size(0);
+  }
+  return at::linear(x, weight, bias);
+}
 
 }  // namespace t2v::nn

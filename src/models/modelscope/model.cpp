@@ -23,6 +23,7 @@ namespace {
 
 // Defaults of the two diffusers pipelines, where a checkpoint names none of its own.
 constexpr int64_t kFrames = 16, kSteps = 50;
+constexpr int64_t kTextTokens = 77;  // for the cost of a call; CLIP's length
 constexpr double kCfgScale = 9.0, kVideoCfgScale = 15.0, kVideoStrength = 0.6;
 
 constexpr std::array<std::string_view, 2> kPipelineClasses{"TextToVideoSDPipeline", "VideoToVideoSDPipeline"};
@@ -112,9 +113,15 @@ Plan ModelScopeModel::plan(const Request& request) const {
   }
   plan.device = engine::device_name(placement_);
   plan.dtype = engine::dtype_name(placement_.dtype);
-  plan.memory = plan_memory(plan);
+  if (plan.request.rng == RngDevice::cuda && !placement_.device.is_cuda()) {
+    throw Error(ErrorCode::usage, "--rng cuda: wanted a run on CUDA, got one on " + plan.device);
+  }
+  plan_costs(plan);
   // Built and thrown away: refuses a combination of sampler, sigmas, spacing and steps now.
-  run_scheduler(plan, checkpoint_.component("scheduler").config());
+  const io::Config scheduler = checkpoint_.component("scheduler").config();
+  run_scheduler(plan, scheduler);
+  const std::string sampler = plan.request.sampler.empty() ? plan.sampler_class : plan.request.sampler;
+  if (const auto warning = sampling::scheduler_warning(sampler, scheduler); !warning.empty()) log::warn("{}", warning);
   return plan;
 }
 
@@ -140,28 +147,27 @@ Plan ModelScopeModel::plan_video_input(const Request& request) const {
   return plan;
 }
 
-MemoryPlan ModelScopeModel::plan_memory(const Plan& plan) const {
+void ModelScopeModel::plan_costs(Plan& plan) const {
   const auto& shape = plan.latent_shape;  // [1, C, F, h, w]
   const int64_t batch = *plan.request.cfg_scale > 1.0 ? 2 : 1;
   const int64_t chunk = std::min(
       plan.frames, plan.request.decode_chunk.value_or(default_decode_chunk(plan, placement_.device.is_cuda())));
+  const auto call = engine::probe([&] {
+    unet_shapes_->forward(meta({batch, shape[1], shape[2], shape[3], shape[4]}), 1.0,
+                          meta({batch, kTextTokens, unet_shapes_->config().cross_attention_dim}));
+  });
+  const auto decode = engine::probe([&] { vae_shapes_->decode(meta({chunk, shape[1], shape[3], shape[4]})); });
   // The probe counts fp32 numbers; fp16 halves them.
   const auto scaled = [](int64_t bytes, c10::ScalarType dtype) {
     return bytes * static_cast<int64_t>(c10::elementSize(dtype)) / 4;
   };
-  MemoryPlan memory;
+  MemoryPlan& memory = plan.memory;
   memory.weights = weight_bytes_;
-  memory.denoise_peak = scaled(engine::peak_tensor_bytes([&] {
-                                 unet_shapes_->forward(meta({batch, shape[1], shape[2], shape[3], shape[4]}), 1.0,
-                                                       meta({batch, 77, unet_shapes_->config().cross_attention_dim}));
-                               }),
-                               placement_.dtype);
-  memory.decode_peak = scaled(
-      engine::peak_tensor_bytes([&] { vae_shapes_->decode(meta({chunk, shape[1], shape[3], shape[4]})); }),
-      vae_placement_.dtype);
-  memory.total_peak =
-      engine::kLibraryBytes + memory.weights + std::max(memory.denoise_peak, memory.decode_peak);
-  return memory;
+  memory.denoise_peak = scaled(call.peak_bytes, placement_.dtype);
+  memory.decode_peak = scaled(decode.peak_bytes, vae_placement_.dtype);
+  memory.total_peak = engine::kLibraryBytes + memory.weights + std::max(memory.denoise_peak, memory.decode_peak);
+  plan.denoise_flops = call.flops;
+  plan.decode_flops = decode.flops / chunk;
 }
 
 std::unique_ptr<Pipeline> ModelScopeModel::load(Progress& progress, Parts parts) const {

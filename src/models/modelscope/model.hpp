@@ -24,7 +24,7 @@ class ModelScopeModel final : public Model {
  private:
   void read_defaults();
   Plan plan_video_input(const Request& request) const;
-  MemoryPlan plan_memory(const Plan& plan) const;
+  void plan_costs(Plan& plan) const;
 
   io::Checkpoint checkpoint_;
   LoadOptions options_;
