@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the rows of the option table reach the fields of Invocation: one setter and one getter a field type.
-// Private to option_table.cpp.
+// How the rows of the option table reach the fields of Invocation: one setter and one getter a
+// field type. Private to option_table.cpp.
 #pragma once
 
 #include <filesystem>
@@ -33,7 +33,8 @@ inline void assign(std::filesystem::path& field, const Option&, const ValueText&
   field = std::string(value.text);
 }
 inline void assign(int64_t& field, const Option& option, const ValueText& value) {
-  field = parse_integer(value.label, value.text, integer_limit(option.min), integer_limit(option.max));
+  field =
+      parse_integer(value.label, value.text, integer_limit(option.min), integer_limit(option.max));
 }
 inline void assign(int& field, const Option& option, const ValueText& value) {
   int64_t wide = 0;
@@ -50,7 +51,8 @@ inline void assign(bool& field, const Option&, const ValueText& value) {
   field = parse_bool(value.label, value.text);
 }
 inline void assign(RngDevice& field, const Option& option, const ValueText& value) {
-  field = parse_choice(value.label, value.text, option.choices) == "cuda" ? RngDevice::cuda : RngDevice::cpu;
+  field = parse_choice(value.label, value.text, option.choices) == "cuda" ? RngDevice::cuda
+                                                                          : RngDevice::cpu;
 }
 template <typename T>
 void assign(std::optional<T>& field, const Option& option, const ValueText& value) {
@@ -65,7 +67,9 @@ void set_field(Invocation& invocation, const Option& option, const ValueText& va
 }
 
 /// A recorded path says which file, not where a user keeps it.
-inline std::string path_for_record(const std::filesystem::path& path) { return path.filename().string(); }
+inline std::string path_for_record(const std::filesystem::path& path) {
+  return path.filename().string();
+}
 
 inline std::optional<Json> to_json(const std::string& field) {
   if (field.empty()) return std::nullopt;
@@ -84,7 +88,9 @@ inline std::optional<Json> to_json(bool field) {
   if (!field) return std::nullopt;
   return Json(true);
 }
-inline std::optional<Json> to_json(RngDevice field) { return Json(field == RngDevice::cuda ? "cuda" : "cpu"); }
+inline std::optional<Json> to_json(RngDevice field) {
+  return Json(field == RngDevice::cuda ? "cuda" : "cpu");
+}
 inline std::optional<Json> to_json(const std::optional<std::string>& field) {
   if (!field) return std::nullopt;
   return Json(*field);  // an empty negative prompt is a choice too
@@ -97,7 +103,8 @@ std::optional<Json> to_json(const std::optional<T>& field) {
 
 template <auto Part, auto Field>
 void get_field(const Invocation& invocation, const Option& option, Json& object) {
-  if (auto value = to_json((invocation.*Part).*Field)) object[std::string(option.name)] = std::move(*value);
+  if (auto value = to_json((invocation.*Part).*Field))
+    object[std::string(option.name)] = std::move(*value);
 }
 
 /// Recorded even when empty: "no prompt" is a setting.
@@ -127,7 +134,8 @@ inline void set_device(Invocation& invocation, const Option& option, const Value
   std::string device = parse_choice(value.label, value.text.substr(0, colon), option.choices);
   if (colon != std::string_view::npos) {
     if (device != "cuda") {
-      throw Error(ErrorCode::usage, std::string(value.label) + ": wanted auto, cpu, cuda or cuda:N, got '" +
+      throw Error(ErrorCode::usage, std::string(value.label) +
+                                        ": wanted auto, cpu, cuda or cuda:N, got '" +
                                         std::string(value.text) + "'");
     }
     constexpr int64_t kMaxDevice = 127;
@@ -142,13 +150,15 @@ inline void add_lora(Invocation& invocation, const Option& option, const ValueTe
   std::string path(value.text);
   double weight = 1.0;
   const auto colon = path.rfind(':');
-  if (colon != std::string::npos && path.find_first_not_of("+-.0123456789eE", colon + 1) == std::string::npos) {
-    weight = parse_number(value.label, std::string_view(path).substr(colon + 1), option.min, option.max);
+  if (colon != std::string::npos &&
+      path.find_first_not_of("+-.0123456789eE", colon + 1) == std::string::npos) {
+    weight =
+        parse_number(value.label, std::string_view(path).substr(colon + 1), option.min, option.max);
     path.resize(colon);
   }
   if (path.empty()) {
-    throw Error(ErrorCode::usage,
-                std::string(value.label) + ": wanted PATH or PATH:WEIGHT, got '" + std::string(value.text) + "'");
+    throw Error(ErrorCode::usage, std::string(value.label) + ": wanted PATH or PATH:WEIGHT, got '" +
+                                      std::string(value.text) + "'");
   }
   invocation.load.loras.emplace_back(std::move(path), weight);
 }

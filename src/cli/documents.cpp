@@ -14,8 +14,9 @@ namespace t2v::cli {
 
 namespace {
 
-constexpr std::array kGroups{Group::prompt,   Group::model,  Group::video,   Group::sampling, Group::conditioning,
-                             Group::decoding, Group::output, Group::machine, Group::run,      Group::information};
+constexpr std::array kGroups{Group::prompt,       Group::model,      Group::video,  Group::sampling,
+                             Group::conditioning, Group::decoding,   Group::output, Group::machine,
+                             Group::run,          Group::information};
 
 struct ExitCode {
   int code;
@@ -63,7 +64,8 @@ std::string wrapped(std::string_view text, size_t indent, size_t width) {
 std::string signature(const Option& option) {
   std::vector<std::string> shorts;
   std::vector<std::string> longs{"--" + std::string(option.name)};
-  for (auto& alias : split_words(option.aliases)) (alias.starts_with("--") ? longs : shorts).push_back(alias);
+  for (auto& alias : split_words(option.aliases))
+    (alias.starts_with("--") ? longs : shorts).push_back(alias);
   shorts.insert(shorts.end(), longs.begin(), longs.end());
   return join(shorts, ", ") + (option.value.empty() ? "" : " " + std::string(option.value));
 }
@@ -111,7 +113,8 @@ std::string bash_completion() {
         option.name == "sampler" ? "$samplers" : std::string(option.choices);
     const std::string pattern = join(names, "|");
     if (!choices.empty()) {
-      cases += "    " + pattern + ") COMPREPLY=($(compgen -W \"" + choices + "\" -- \"$word\")); return ;;\n";
+      cases += "    " + pattern + ") COMPREPLY=($(compgen -W \"" + choices +
+               "\" -- \"$word\")); return ;;\n";
     } else if (takes_file(option)) {
       files += (files.empty() ? "" : "|") + pattern;
     } else {
@@ -119,20 +122,29 @@ std::string bash_completion() {
     }
   }
   std::string samplers;
-  for (const auto& sampler : sampler_names()) samplers += (samplers.empty() ? "" : " ") + std::string(sampler.name);
+  for (const auto& sampler : sampler_names())
+    samplers += (samplers.empty() ? "" : " ") + std::string(sampler.name);
   std::string names;
   std::string by_command;
   for (const auto& row : commands()) {
     names += (names.empty() ? "" : " ") + std::string(row.name);
-    by_command += "    " + std::string(row.name) + ") flags=\"" + join(flags_of(bit(row.command)), " ") + "\" ;;\n";
+    by_command += "    " + std::string(row.name) + ") flags=\"" +
+                  join(flags_of(bit(row.command)), " ") + "\" ;;\n";
   }
   return "# bash completion for t2v\n_t2v() {\n"
          "  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} flags\n"
-         "  local samplers=\"" + samplers + "\"\n"
-         "  case $before in\n    " + files + ") compopt -o default; return ;;\n" + cases + "  esac\n"
-         "  case ${COMP_WORDS[1]} in\n" + by_command +
-         "    *) flags=\"" + join(flags_of(bit(Command::generate)), " ") + "\" ;;\n  esac\n"
-         "  if [[ $COMP_CWORD -eq 1 && $word != -* ]]; then flags=\"" + names + "\"; fi\n"
+         "  local samplers=\"" +
+         samplers +
+         "\"\n"
+         "  case $before in\n    " +
+         files + ") compopt -o default; return ;;\n" + cases +
+         "  esac\n"
+         "  case ${COMP_WORDS[1]} in\n" +
+         by_command + "    *) flags=\"" + join(flags_of(bit(Command::generate)), " ") +
+         "\" ;;\n  esac\n"
+         "  if [[ $COMP_CWORD -eq 1 && $word != -* ]]; then flags=\"" +
+         names +
+         "\"; fi\n"
          "  COMPREPLY=($(compgen -W \"$flags\" -- \"$word\"))\n"
          "  [[ ${#COMPREPLY[@]} -gt 0 ]] || compopt -o default\n}\n"
          "complete -F _t2v t2v\n";
@@ -155,7 +167,8 @@ std::string shell_quoted(std::string_view text, std::string_view escape_too = {}
 std::string choices_of(const Option& option) {
   if (option.name != "sampler") return std::string(option.choices);
   std::string names;
-  for (const auto& sampler : sampler_names()) names += (names.empty() ? "" : " ") + std::string(sampler.name);
+  for (const auto& sampler : sampler_names())
+    names += (names.empty() ? "" : " ") + std::string(sampler.name);
   return names;
 }
 
@@ -174,7 +187,9 @@ std::string zsh_completion() {
       if (!option.value.empty()) {
         const std::string choices = choices_of(option);
         escaped.pop_back();
-        escaped += ":value:" + (choices.empty() ? (takes_file(option) ? "_files" : " ") : "(" + choices + ")") + "'";
+        escaped += ":value:" +
+                   (choices.empty() ? (takes_file(option) ? "_files" : " ") : "(" + choices + ")") +
+                   "'";
       }
       out += "  " + std::string(option.repeats ? "'*'" : "") + escaped + " \\\n";
     }
@@ -221,7 +236,8 @@ std::string help_text(Command command) {
     std::string lines;
     for (const auto& option : options()) {
       if (option.group != group || !(option.commands & bit(command))) continue;
-      lines += "  " + signature(option) + "\n      " + wrapped(option.about, kIndent, kWidth) + "\n";
+      lines +=
+          "  " + signature(option) + "\n      " + wrapped(option.about, kIndent, kWidth) + "\n";
     }
     if (!lines.empty()) out += "\n" + std::string(group_title(group)) + ":\n" + lines;
   }
@@ -229,7 +245,8 @@ std::string help_text(Command command) {
     out += "\nExit codes: ";
     std::string codes;
     for (const auto& row_of : kExitCodes) {
-      codes += (codes.empty() ? "" : "; ") + std::to_string(row_of.code) + " " + std::string(row_of.meaning);
+      codes += (codes.empty() ? "" : "; ") + std::to_string(row_of.code) + " " +
+               std::string(row_of.meaning);
     }
     out += wrapped(codes, 12, kWidth) + "\n";
   }
@@ -258,31 +275,37 @@ std::string flag_table() {
         return cell;
       };
       const auto aliases = split_words(option.aliases);
-      out += "| `--" + std::string(option.name) + (option.value.empty() ? "" : " " + escaped(option.value)) + "` | " +
-             (aliases.empty() ? std::string() : std::string("`") + join(aliases, "` `") + "`") + " | " + escaped(option.about) + " |\n";
+      out += "| `--" + std::string(option.name) +
+             (option.value.empty() ? "" : " " + escaped(option.value)) + "` | " +
+             (aliases.empty() ? std::string() : std::string("`") + join(aliases, "` `") + "`") +
+             " | " + escaped(option.about) + " |\n";
     }
   }
   return out;
 }
 
 std::string man_page() {
-  std::string out = ".TH T2V 1 \"\" \"t2v " T2V_VERSION "\" \"User Commands\"\n.SH NAME\nt2v \\- text to video\n";
+  std::string out =
+      ".TH T2V 1 \"\" \"t2v " T2V_VERSION "\" \"User Commands\"\n.SH NAME\nt2v \\- text to video\n";
   out += ".SH SYNOPSIS\n";
   for (const auto& row : commands()) out += ".B " + roff(command_usage(row)) + "\n.br\n";
   out += ".SH COMMANDS\n";
-  for (const auto& row : commands()) out += ".TP\n.B " + roff(row.name) + "\n" + roff(row.about) + "\n";
+  for (const auto& row : commands())
+    out += ".TP\n.B " + roff(row.name) + "\n" + roff(row.about) + "\n";
   out += ".SH OPTIONS\nIn long names, '_' may be typed for '\\-'.\n";
   for (const Group group : kGroups) {
     out += ".SS " + std::string(group_title(group)) + "\n";
     for (const auto& option : options()) {
-      if (option.group == group) out += ".TP\n.B " + roff(signature(option)) + "\n" + roff(option.about) + "\n";
+      if (option.group == group)
+        out += ".TP\n.B " + roff(signature(option)) + "\n" + roff(option.about) + "\n";
     }
   }
   out += ".SH EXIT STATUS\n";
   for (const auto& row : kExitCodes) {
     out += ".TP\n.B " + std::to_string(row.code) + "\n" + roff(row.meaning) + "\n";
   }
-  out += ".SH ENVIRONMENT\n.TP\n.B T2V_MODELS\nfolder of models that can be named with \\-\\-model\n";
+  out +=
+      ".SH ENVIRONMENT\n.TP\n.B T2V_MODELS\nfolder of models that can be named with \\-\\-model\n";
   return out;
 }
 

@@ -25,21 +25,22 @@ struct OutputOptions {
 };
 
 struct RunOptions {
-  std::string progress = "auto";   ///< auto | bar | json | none
+  std::string progress = "auto";    ///< auto | bar | json | none
   std::string log_format = "text";  ///< text | json
   int64_t verbosity = 0;            ///< -1 quiet, 0 info, 1 debug, 2 trace
   bool dry_run = false;
-  bool json = false;                   ///< data on standard output as JSON
-  bool resume = false;                 ///< batch: skip the jobs its journal calls done
-  std::filesystem::path from;          ///< take the settings from this file
-  std::filesystem::path config;        ///< TOML/INI
-  std::filesystem::path prompt_file;   ///< replaced by `prompt` before the run
-  double min_psnr = -1;                ///< compare: below this is exit 1; -1: no limit
+  bool json = false;                  ///< data on standard output as JSON
+  bool resume = false;                ///< batch: skip the jobs its journal calls done
+  std::filesystem::path from;         ///< take the settings from this file
+  std::filesystem::path config;       ///< TOML/INI
+  std::filesystem::path prompt_file;  ///< replaced by `prompt` before the run
+  double min_psnr = -1;               ///< compare: below this is exit 1; -1: no limit
 };
 
 /// Answers that need no engine.
 struct ShowOptions {
-  bool help = false, version = false, samplers = false, devices = false, man = false, flag_table = false;
+  bool help = false, version = false, samplers = false, devices = false, man = false,
+       flag_table = false;
   std::string completion;  ///< bash | zsh | fish
   bool any() const {
     return help || version || samplers || devices || man || flag_table || !completion.empty();
@@ -50,11 +51,11 @@ struct ShowOptions {
 struct Given {
   std::string name;                 ///< long name of the table
   std::vector<std::string> values;  ///< a flag: "true" for each time
-  std::string label;                ///< for messages: "--steps", "run.toml: steps", "jobs.jsonl: line 3: steps"
+  std::string label;  ///< for messages: "--steps", "run.toml: steps", "jobs.jsonl: line 3: steps"
 };
 
-/// Options from one source. Kept beside the result, so that a weaker source (--from) or a stronger one (a job line)
-/// can be merged in later.
+/// Options from one source. Kept beside the result, so that a weaker source (--from) or a stronger
+/// one (a job line) can be merged in later.
 using Layer = std::vector<Given>;
 
 struct Invocation {

@@ -34,7 +34,8 @@ constexpr std::array kRivals{
 
 /// Facts about a run that are recorded beside its settings.
 constexpr std::array<std::string_view, 8> kSettingsFacts{
-    "schema", "t2v", "family", "pipeline", "model_hash", "frame_size", "sampler_class", "ai_generated"};
+    "schema",     "t2v",        "family",        "pipeline",
+    "model_hash", "frame_size", "sampler_class", "ai_generated"};
 
 const Given* given_in(const Layer& layer, std::string_view name) {
   const auto given = std::ranges::find(layer, name, &Given::name);
@@ -56,8 +57,9 @@ void expand_size(Layer& layer) {
   for (const auto& [name, value] : {std::pair{"width", width}, std::pair{"height", height}}) {
     const std::string text = std::to_string(value);
     if (const Given* other = given_in(layer, name); other && other->values.back() != text) {
-      throw Error(ErrorCode::usage, label + " and " + other->label + ": wanted one size, got two: " + text +
-                                        " and " + other->values.back());
+      throw Error(ErrorCode::usage, label + " and " + other->label +
+                                        ": wanted one size, got two: " + text + " and " +
+                                        other->values.back());
     }
     drop(layer, name);
     layer.push_back({name, {text}, label});
@@ -69,18 +71,21 @@ void refuse_rivals(const Layer& layer) {
     const Given* first = given_in(layer, a);
     const Given* second = given_in(layer, b);
     if (first && second) {
-      throw Error(ErrorCode::usage, first->label + " and " + second->label + ": wanted one of them, got both");
+      throw Error(ErrorCode::usage,
+                  first->label + " and " + second->label + ": wanted one of them, got both");
     }
   }
 }
 
-std::vector<std::string> json_values(const Json& value, const Option& option, const std::string& label) {
+std::vector<std::string> json_values(const Json& value, const Option& option,
+                                     const std::string& label) {
   const auto text_of = [&](const Json& item) -> std::string {
     if (item.is_string()) return item.get<std::string>();
     if (item.is_number() || item.is_boolean()) return item.dump();
-    throw Error(ErrorCode::usage, label + ": wanted " +
-                                      (option.value.empty() ? "true or false" : std::string(option.value)) +
-                                      ", got " + std::string(item.type_name()));
+    throw Error(ErrorCode::usage,
+                label + ": wanted " +
+                    (option.value.empty() ? "true or false" : std::string(option.value)) +
+                    ", got " + std::string(item.type_name()));
   };
   std::vector<std::string> values;
   if (value.is_array() && option.repeats) {
@@ -118,7 +123,8 @@ bool is_settings_fact(std::string_view key) {
 
 Layer read_json(const Json& object, const std::string& where, bool recorded) {
   if (!object.is_object()) {
-    throw Error(ErrorCode::usage, where + ": wanted an object of flag names, got " + object.type_name());
+    throw Error(ErrorCode::usage,
+                where + ": wanted an object of flag names, got " + object.type_name());
   }
   Layer layer;
   for (const auto& [key, value] : object.items()) {
@@ -129,10 +135,12 @@ Layer read_json(const Json& object, const std::string& where, bool recorded) {
       if (recorded) continue;  // written by a later version
       auto names = long_names(Command::generate);
       for (auto& name : names) name.erase(0, 2);
-      throw Error(ErrorCode::usage, label + ": wanted a flag name, got an unknown one", did_you_mean(key, names));
+      throw Error(ErrorCode::usage, label + ": wanted a flag name, got an unknown one",
+                  did_you_mean(key, names));
     }
     if (given_in(layer, option->name)) {
-      throw Error(ErrorCode::usage, label + ": wanted each setting once, got '" + std::string(option->name) + "' twice");
+      throw Error(ErrorCode::usage, label + ": wanted each setting once, got '" +
+                                        std::string(option->name) + "' twice");
     }
     layer.push_back({std::string(option->name), json_values(value, *option, label), label});
     if (layer.back().values.empty()) layer.pop_back();
@@ -160,7 +168,8 @@ void expand_prompt(Layer& layer, bool standard_input_allowed) {
     std::ifstream in(path, std::ios::binary);
     std::error_code ignored;
     if (!in || std::filesystem::is_directory(path, ignored)) {
-      throw Error(ErrorCode::bad_input, file->label + ": " + path + ": wanted a readable file, got none");
+      throw Error(ErrorCode::bad_input,
+                  file->label + ": " + path + ": wanted a readable file, got none");
     }
     Given prompt{"prompt", {tidy_prompt(read_text(in, path))}, file->label};
     drop(layer, "prompt-file");

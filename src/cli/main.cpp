@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The program: understands the command line, answers at once what needs no engine, and hands the rest to libt2v.so.
+// The program: understands the command line, answers at once what needs no engine, and hands the
+// rest to libt2v.so.
 #include <unistd.h>
 
 #include <cstdio>

@@ -19,9 +19,9 @@ constexpr uint32_t kCompare = bit(Command::compare);
 constexpr uint32_t kBench = bit(Command::bench);
 constexpr uint32_t kDoctor = bit(Command::doctor);
 constexpr uint32_t kModels = bit(Command::models);
-constexpr uint32_t kMake = kGenerate | kBatch;                ///< what asks for a new video
-constexpr uint32_t kWrite = kMake | kDecode;                  ///< what writes frames
-constexpr uint32_t kCompute = kWrite | kBench | kDoctor;      ///< what loads weights
+constexpr uint32_t kMake = kGenerate | kBatch;            ///< what asks for a new video
+constexpr uint32_t kWrite = kMake | kDecode;              ///< what writes frames
+constexpr uint32_t kCompute = kWrite | kBench | kDoctor;  ///< what loads weights
 constexpr uint32_t kAll = kCompute | kInfo | kCompare | kModels;
 constexpr uint32_t kReport = kGenerate | kInfo | kCompare | kBench | kDoctor | kModels;
 
@@ -29,8 +29,7 @@ constexpr double kMaxSide = 16384;
 constexpr double kMaxCount = 1e6;
 constexpr double kMaxInteger = 9223372036854775807.0;
 
-#define T2V_FIELD(part, field) \
-  set_field<&Invocation::part, &decltype(Invocation::part)::field>
+#define T2V_FIELD(part, field) set_field<&Invocation::part, &decltype(Invocation::part)::field>
 #define T2V_SETTING(part, field) \
   T2V_FIELD(part, field), get_field<&Invocation::part, &decltype(Invocation::part)::field>
 #define T2V_PLAIN(part, field) T2V_FIELD(part, field), nullptr
@@ -161,15 +160,18 @@ const std::array kOptions = std::to_array<Option>({
 // clang-format on
 
 constexpr std::array kCommands{
-    CommandRow{Command::generate, "generate", "", 0, 0, "a video from a prompt (the default command)"},
+    CommandRow{Command::generate, "generate", "", 0, 0,
+               "a video from a prompt (the default command)"},
     CommandRow{Command::batch, "batch", "JOBS", 1, 1,
-               "many jobs from one loaded model: .txt (a prompt a line), .jsonl (an object of long flag names a line), '-'"},
+               "many jobs from one loaded model: .txt (a prompt a line), .jsonl (an object of long "
+               "flag names a line), '-'"},
     CommandRow{Command::decode, "decode", "LATENTS", 1, 1, "finish a run from its saved latents"},
     CommandRow{Command::info, "info", "PATH", 1, 1,
                "what is in a checkpoint, a latents file or a video made by t2v"},
     CommandRow{Command::compare, "compare", "A B", 2, 2,
                "PSNR, SSIM and largest difference of two videos, frame patterns or latents files"},
-    CommandRow{Command::bench, "bench", "[PART]", 0, 1, "timings of text, unet, vae, encode, load or all"},
+    CommandRow{Command::bench, "bench", "[PART]", 0, 1,
+               "timings of text, unet, vae, encode, load or all"},
     CommandRow{Command::doctor, "doctor", "", 0, 0, "what this machine can do"},
     CommandRow{Command::models, "models", "", 0, 0, "the models found"},
 };
@@ -185,23 +187,34 @@ std::string bare_name(std::string_view name) {
 bool is_called(const Option& option, const std::string& name) {
   if (option.name == name) return true;
   const auto aliases = split_words(option.aliases);
-  return std::ranges::any_of(aliases, [&](const std::string& alias) { return bare_name(alias) == name; });
+  return std::ranges::any_of(aliases,
+                             [&](const std::string& alias) { return bare_name(alias) == name; });
 }
 
 }  // namespace
 
 std::string_view group_title(Group group) {
   switch (group) {
-    case Group::prompt: return "Prompt";
-    case Group::model: return "Model";
-    case Group::video: return "Size and length";
-    case Group::sampling: return "Sampling";
-    case Group::conditioning: return "Image and video input";
-    case Group::decoding: return "Decoding";
-    case Group::output: return "Output";
-    case Group::machine: return "Machine";
-    case Group::run: return "Run";
-    case Group::information: return "Information";
+    case Group::prompt:
+      return "Prompt";
+    case Group::model:
+      return "Model";
+    case Group::video:
+      return "Size and length";
+    case Group::sampling:
+      return "Sampling";
+    case Group::conditioning:
+      return "Image and video input";
+    case Group::decoding:
+      return "Decoding";
+    case Group::output:
+      return "Output";
+    case Group::machine:
+      return "Machine";
+    case Group::run:
+      return "Run";
+    case Group::information:
+      return "Information";
   }
   return "";
 }
@@ -214,8 +227,9 @@ const CommandRow& command_row(Command command) {
 }
 
 const Option* find_option(std::string_view name) {
-  const auto row = std::ranges::find_if(
-      kOptions, [wanted = bare_name(name)](const Option& option) { return is_called(option, wanted); });
+  const auto row = std::ranges::find_if(kOptions, [wanted = bare_name(name)](const Option& option) {
+    return is_called(option, wanted);
+  });
   return row == kOptions.end() ? nullptr : &*row;
 }
 

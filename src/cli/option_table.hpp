@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one table of options. The command line, configuration files, job files, recorded settings, help, man page, shell
-// completions and the README table are all made from it; adding a flag is adding a row.
+// The one table of options. The command line, configuration files, job files, recorded settings,
+// help, man page, shell completions and the README table are all made from it; adding a flag is
+// adding a row.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,18 @@
 
 namespace t2v::cli {
 
-enum class Group { prompt, model, video, sampling, conditioning, decoding, output, machine, run, information };
+enum class Group {
+  prompt,
+  model,
+  video,
+  sampling,
+  conditioning,
+  decoding,
+  output,
+  machine,
+  run,
+  information
+};
 std::string_view group_title(Group group);
 
 struct Option;
@@ -32,12 +44,13 @@ struct Option {
   std::string_view value;    ///< what help calls the value; empty: a flag
   std::string_view about;    ///< one line, with the default
   Group group;
-  uint32_t commands;         ///< bits of Command
+  uint32_t commands;                                          ///< bits of Command
   void (*set)(Invocation&, const Option&, const ValueText&);  ///< throws Error{usage}
-  void (*get)(const Invocation&, const Option&, nlohmann::ordered_json&);  ///< null: not a setting of the result
-  double min = 0, max = 0;       ///< of a number
-  std::string_view choices = {};  ///< separated by spaces; for checks and completions
-  bool repeats = false;          ///< every value counts; otherwise the last one wins
+  void (*get)(const Invocation&, const Option&,
+              nlohmann::ordered_json&);  ///< null: not a setting of the result
+  double min = 0, max = 0;               ///< of a number
+  std::string_view choices = {};         ///< separated by spaces; for checks and completions
+  bool repeats = false;                  ///< every value counts; otherwise the last one wins
 };
 
 struct CommandRow {
@@ -60,7 +73,8 @@ const Option* find_option(std::string_view name, Command command);
 /// Long names (and long aliases) of one command, with dashes.
 std::vector<std::string> long_names(Command command);
 
-/// Every setting that shapes the result, by long flag name. Absent ones are left out; paths lose their folders.
+/// Every setting that shapes the result, by long flag name. Absent ones are left out; paths lose
+/// their folders.
 void write_settings(const Invocation& invocation, nlohmann::ordered_json& object);
 
 }  // namespace t2v::cli

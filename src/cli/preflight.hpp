@@ -10,8 +10,8 @@ namespace t2v::cli {
 
 enum class Verdict { run, skip };
 
-/// Inputs exist, the output's format is known, its folder can be written, nothing is overwritten unasked.
-/// skip: --skip-existing and the output is there. Throws usage, bad_input or output.
+/// Inputs exist, the output's format is known, its folder can be written, nothing is overwritten
+/// unasked. skip: --skip-existing and the output is there. Throws usage, bad_input or output.
 Verdict preflight(const Invocation& invocation);
 
 /// "mp4", from --format or the extension (any case); "y4m" for "-". Throws Error{usage}.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The samplers by name, for help and flag checks without libtorch. The samplers themselves are rows of
-// sampling::scheduler_rows(); a test holds the two tables equal.
+// The samplers by name, for help and flag checks without libtorch. The samplers themselves are rows
+// of sampling::scheduler_rows(); a test holds the two tables equal.
 #pragma once
 
 #include <span>
@@ -16,8 +16,8 @@ struct SamplerName {
 };
 
 std::span<const SamplerName> sampler_names();
-/// Contract name for a contract name, a diffusers class name or a name other tools use ("dpm++2m", "euler_ancestral").
-/// Throws Error{usage} that begins with `label`.
+/// Contract name for a contract name, a diffusers class name or a name other tools use ("dpm++2m",
+/// "euler_ancestral"). Throws Error{usage} that begins with `label`.
 std::string parse_sampler(std::string_view label, std::string_view text);
 
 }  // namespace t2v::cli

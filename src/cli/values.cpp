@@ -41,7 +41,8 @@ std::string nearest(std::string_view value) {
   return "the nearest legal value is " + std::string(value);
 }
 
-/// Rates that are written rounded: 1000/1001 of a whole number of frames a second (SMPTE ST 428-11, ITU-R BT.601).
+/// Rates that are written rounded: 1000/1001 of a whole number of frames a second (SMPTE ST 428-11,
+/// ITU-R BT.601).
 std::optional<Rational> broadcast_rate(double value) {
   constexpr std::array kWhole{24, 30, 48, 60, 120};
   constexpr double kRounding = 0.005;  // "23.98" for 23.976...
@@ -71,7 +72,8 @@ std::optional<Rational> read_decimal(std::string_view text) {
   for (size_t i = 0; i < fraction.size(); ++i) den *= 10;
   if (num == 0) return Rational{0, 1};
   if (fraction.size() >= 2) {
-    if (const auto rate = broadcast_rate(static_cast<double>(num) / static_cast<double>(den))) return rate;
+    if (const auto rate = broadcast_rate(static_cast<double>(num) / static_cast<double>(den)))
+      return rate;
   }
   return reduce(num, den);
 }
@@ -81,7 +83,8 @@ std::optional<Rational> read_rational(std::string_view text) {
   if (slash == std::string_view::npos) return read_decimal(text);
   int64_t num = 0;
   int64_t den = 0;
-  if (!read_all(text.substr(0, slash), num) || !read_all(text.substr(slash + 1), den)) return std::nullopt;
+  if (!read_all(text.substr(0, slash), num) || !read_all(text.substr(slash + 1), den))
+    return std::nullopt;
   if (num < 0 || den <= 0) return std::nullopt;
   return num == 0 ? Rational{0, 1} : reduce(num, den);
 }
@@ -90,8 +93,9 @@ std::optional<Rational> read_rational(std::string_view text) {
 
 int64_t parse_integer(std::string_view label, std::string_view text, int64_t min, int64_t max) {
   const std::string range =
-      max == INT64_MAX ? (min == INT64_MIN ? "a whole number" : "a whole number from " + std::to_string(min))
-                       : "a whole number from " + std::to_string(min) + " to " + std::to_string(max);
+      max == INT64_MAX
+          ? (min == INT64_MIN ? "a whole number" : "a whole number from " + std::to_string(min))
+          : "a whole number from " + std::to_string(min) + " to " + std::to_string(max);
   int64_t value = 0;
   std::errc problem{};
   if (!read_all(trim(text), value, &problem)) {
@@ -165,7 +169,8 @@ std::string number_text(double value) {
 }
 
 std::string rational_text(const Rational& rate) {
-  return rate.den == 1 ? std::to_string(rate.num) : std::to_string(rate.num) + "/" + std::to_string(rate.den);
+  return rate.den == 1 ? std::to_string(rate.num)
+                       : std::to_string(rate.num) + "/" + std::to_string(rate.den);
 }
 
 std::vector<std::string> split_words(std::string_view text) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `t2v batch`: many videos from one loaded model. A failed job does not stop the others; standard output gets one JSON
-// object a job.
+// `t2v batch`: many videos from one loaded model. A failed job does not stop the others; standard
+// output gets one JSON object a job.
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,8 +26,9 @@ using io::Json;
 /// Everything that decides which weights are in memory.
 std::string load_key(const LoadOptions& load) {
   std::string key;
-  for (const std::string& part : {load.model, load.vae.string(), load.text_encoder.string(), load.unet.string(),
-                                  load.motion_module.string(), load.device, load.dtype, std::to_string(load.threads)}) {
+  for (const std::string& part :
+       {load.model, load.vae.string(), load.text_encoder.string(), load.unet.string(),
+        load.motion_module.string(), load.device, load.dtype, std::to_string(load.threads)}) {
     key += part + '\0';
   }
   for (const auto& [path, weight] : load.loras) key += path + '\0' + std::to_string(weight) + '\0';
@@ -37,15 +38,20 @@ std::string load_key(const LoadOptions& load) {
 class Batch {
  public:
   Batch(const Invocation& invocation, const Tools& tools)
-      : invocation_(invocation), tools_(tools), journal_(invocation.operands.front(), invocation.run.resume), progress_(invocation.run) {}
+      : invocation_(invocation),
+        tools_(tools),
+        journal_(invocation.operands.front(), invocation.run.resume),
+        progress_(invocation.run) {}
 
   int run() {
     const auto jobs = read_jobs(invocation_);
     for (const Job& job : jobs) run_isolated(job);
-    log::info("batch: {} done, {} skipped, {} failed, {} left to other processes", done_, skipped_, failed_, elsewhere_);
+    log::info("batch: {} done, {} skipped, {} failed, {} left to other processes", done_, skipped_,
+              failed_, elsewhere_);
     if (failed_ == 0) return 0;
-    throw Error(ErrorCode::batch_partial, "batch: wanted " + std::to_string(jobs.size()) + " jobs done, got " +
-                                              std::to_string(failed_) + " failed",
+    throw Error(ErrorCode::batch_partial,
+                "batch: wanted " + std::to_string(jobs.size()) + " jobs done, got " +
+                    std::to_string(failed_) + " failed",
                 "standard output has one line a job; --resume runs only what is not done");
   }
 
@@ -58,16 +64,21 @@ class Batch {
     } catch (...) {
       progress_.clear_bar();
       const Error failure = current_failure();
-      const bool ends_batch = failure.code() == ErrorCode::interrupted || failure.code() == ErrorCode::terminated ||
+      const bool ends_batch = failure.code() == ErrorCode::interrupted ||
+                              failure.code() == ErrorCode::terminated ||
                               failure.code() == ErrorCode::pipe_closed;
       if (ends_batch) throw;
       ++failed_;
       log::error("job {}: {}", job.number, cli::one_line(failure.what()));
-      Json record{{"job", job.number}, {"status", "failed"}, {"exit_code", exit_code(failure.code())}, {"error", failure.what()}};
+      Json record{{"job", job.number},
+                  {"status", "failed"},
+                  {"exit_code", exit_code(failure.code())},
+                  {"error", failure.what()}};
       if (!failure.hint().empty()) record["hint"] = failure.hint();
       report(record);
       // After a failure in the middle of a run the network's state is not trusted.
-      if (failure.code() == ErrorCode::no_resource || failure.code() == ErrorCode::internal) forget_model();
+      if (failure.code() == ErrorCode::no_resource || failure.code() == ErrorCode::internal)
+        forget_model();
     }
   }
 
@@ -75,7 +86,9 @@ class Batch {
     const Invocation& asked = job.invocation;
     if (invocation_.run.dry_run) {
       const Plan plan = model_for(asked).plan(prepared_request(asked));
-      report({{"job", job.number}, {"status", "planned"}, {"plan", plan_json(asked, plan, model_->info())}});
+      report({{"job", job.number},
+              {"status", "planned"},
+              {"plan", plan_json(asked, plan, model_->info())}});
       return;
     }
     if (journal_.is_done(job.id, asked.output.path)) return skip(job);
@@ -85,7 +98,8 @@ class Batch {
       report({{"job", job.number}, {"status", "elsewhere"}, {"output", asked.output.path}});
       return;
     }
-    if (journal_.is_done(job.id, asked.output.path)) return skip(job);  // finished between look and claim
+    if (journal_.is_done(job.id, asked.output.path))
+      return skip(job);  // finished between look and claim
     if (cli::preflight(asked) == cli::Verdict::skip) return skip(job);
     const Plan plan = model_for(asked).plan(prepared_request(asked));
     log::info("job {}: seed {}, {}", job.number, plan.request.seed.value_or(0), asked.output.path);
@@ -93,7 +107,10 @@ class Batch {
     run_job(asked, plan, *loaded_, progress_);
     journal_.record_done(job.id, asked.output.path);
     ++done_;
-    report({{"job", job.number}, {"status", "done"}, {"output", asked.output.path}, {"seed", plan.request.seed.value_or(0)},
+    report({{"job", job.number},
+            {"status", "done"},
+            {"output", asked.output.path},
+            {"seed", plan.request.seed.value_or(0)},
             {"seconds", progress_.total_seconds()}});
   }
 
@@ -132,6 +149,8 @@ class Batch {
 
 }  // namespace
 
-int batch(const Invocation& invocation, const Tools& tools) { return Batch(invocation, tools).run(); }
+int batch(const Invocation& invocation, const Tools& tools) {
+  return Batch(invocation, tools).run();
+}
 
 }  // namespace t2v::commands

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `t2v bench [PART]`: seconds of load, text, one network call, decoding and encoding, measured in real runs.
+// `t2v bench [PART]`: seconds of load, text, one network call, decoding and encoding, measured in
+// real runs.
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -25,8 +26,12 @@ using io::Json;
 /// Seconds of every step of every stage.
 class StepTimes final : public Progress {
  public:
-  void step(Stage stage, int64_t, int64_t, double seconds) override { steps_[static_cast<size_t>(stage)].push_back(seconds); }
-  void end(Stage stage, double seconds) override { totals_[static_cast<size_t>(stage)].push_back(seconds); }
+  void step(Stage stage, int64_t, int64_t, double seconds) override {
+    steps_[static_cast<size_t>(stage)].push_back(seconds);
+  }
+  void end(Stage stage, double seconds) override {
+    totals_[static_cast<size_t>(stage)].push_back(seconds);
+  }
   bool cancelled() override { return stop_asked(); }
   std::vector<double> steps(Stage stage) const { return steps_[static_cast<size_t>(stage)]; }
   std::vector<double> totals(Stage stage) const { return totals_[static_cast<size_t>(stage)]; }
@@ -42,7 +47,10 @@ double median(std::vector<double> values) {
 }
 
 Json row(const std::string& part, const std::string& unit, const std::vector<double>& seconds) {
-  return {{"part", part}, {"unit", unit}, {"count", seconds.size()}, {"median_seconds", median(seconds)},
+  return {{"part", part},
+          {"unit", unit},
+          {"count", seconds.size()},
+          {"median_seconds", median(seconds)},
           {"best_seconds", seconds.empty() ? 0.0 : *std::ranges::min_element(seconds)}};
 }
 
@@ -59,7 +67,8 @@ Json measure_model(const Invocation& invocation, const Tools& tools, const std::
   StepTimes times;
   const auto start = std::chrono::steady_clock::now();
   const auto pipeline = model->load(times);
-  const double load = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double load =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   Json rows = Json::array();
   if (wants("load")) rows.push_back(row("load", "all weights", {load}));
   if (part == "load") return rows;
@@ -82,8 +91,9 @@ void print_table(const Json& rows) {
   std::string out = "part    unit           count   median s     best s\n";
   for (const auto& item : rows) {
     char line[128];
-    std::snprintf(line, sizeof line, "%-7s %-13s %6ld %10.5f %10.5f\n", item["part"].get<std::string>().c_str(),
-                  item["unit"].get<std::string>().c_str(), item["count"].get<long>(), item["median_seconds"].get<double>(),
+    std::snprintf(line, sizeof line, "%-7s %-13s %6ld %10.5f %10.5f\n",
+                  item["part"].get<std::string>().c_str(), item["unit"].get<std::string>().c_str(),
+                  item["count"].get<long>(), item["median_seconds"].get<double>(),
                   item["best_seconds"].get<double>());
     out += line;
   }
@@ -95,10 +105,13 @@ void print_table(const Json& rows) {
 int bench(const Invocation& invocation, const Tools& tools) {
   const std::string part = invocation.operands.empty()
                                ? "all"
-                               : cli::parse_choice("bench", invocation.operands.front(), "text unet vae encode load all");
+                               : cli::parse_choice("bench", invocation.operands.front(),
+                                                   "text unet vae encode load all");
   Json rows = part == "encode" ? Json::array() : measure_model(invocation, tools, part);
   if (part == "encode" || part == "all") {
-    rows.push_back(row("encode", "frame", encode_seconds(invocation.request.width.value_or(512), invocation.request.height.value_or(320))));
+    rows.push_back(row("encode", "frame",
+                       encode_seconds(invocation.request.width.value_or(512),
+                                      invocation.request.height.value_or(320))));
   }
   if (invocation.run.json) {
     cli::print_data(settings_text({{"rows", rows}, {"peak_rss_bytes", peak_rss_bytes()}}) + "\n");

@@ -24,7 +24,8 @@ class ScratchFolder {
     std::error_code problem;
     std::string name = (fs::temp_directory_path(problem) / "t2v-XXXXXX").string();
     if (problem || !mkdtemp(name.data())) {
-      throw Error(ErrorCode::output, "temporary folder: wanted one that can be written, got none", "set TMPDIR");
+      throw Error(ErrorCode::output, "temporary folder: wanted one that can be written, got none",
+                  "set TMPDIR");
     }
     path_ = name;
   }
@@ -61,6 +62,15 @@ void write_clip(FrameSink& sink, int64_t width, int64_t height, int64_t frames) 
   sink.finish();
 }
 
+VideoSpec spec_of(int64_t width, int64_t height, Rational fps) {
+  VideoSpec spec;
+  spec.width = width;
+  spec.height = height;
+  spec.fps = fps;
+  spec.overwrite = true;
+  return spec;
+}
+
 }  // namespace
 
 std::vector<double> encode_seconds(int64_t width, int64_t height) {
@@ -70,9 +80,10 @@ std::vector<double> encode_seconds(int64_t width, int64_t height) {
   std::vector<double> seconds;
   for (int pass = 0; pass < kPasses; ++pass) {
     const auto start = std::chrono::steady_clock::now();
-    const auto sink = open_sink(folder.path() / "bench.mp4", {.width = width, .height = height, .fps = {24, 1}, .overwrite = true});
+    const auto sink = open_sink(folder.path() / "bench.mp4", spec_of(width, height, {24, 1}));
     write_clip(*sink, width, height, kFrames);
-    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / kFrames);
+    seconds.push_back(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / kFrames);
   }
   return seconds;
 }
@@ -82,9 +93,10 @@ std::string test_encode(const std::string& format) {
   constexpr int64_t kFrames = 8;
   const ScratchFolder folder;
   const fs::path file = folder.path() / ("doctor." + format);
-  const auto sink = open_sink(file, {.width = kSide, .height = kSide, .fps = {8, 1}});
+  const auto sink = open_sink(file, spec_of(kSide, kSide, {8, 1}));
   write_clip(*sink, kSide, kSide, kFrames);
-  return human_bytes(static_cast<int64_t>(fs::file_size(file))) + " for " + std::to_string(kFrames) + " frames of 64x64";
+  return human_bytes(static_cast<int64_t>(fs::file_size(file))) + " for " +
+         std::to_string(kFrames) + " frames of 64x64";
 }
 
 }  // namespace t2v::commands

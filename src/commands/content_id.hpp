@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A short name for content: 128 bits of FNV-1a (draft-eastlake-fnv). Tells jobs and files apart; no defence against forgery.
+// A short name for content: 128 bits of FNV-1a (draft-eastlake-fnv). Tells jobs and files apart; no
+// defence against forgery.
 #pragma once
 
 #include <array>

@@ -45,11 +45,12 @@ int decode(const Invocation& asked, const Tools& tools) {
   const Plan plan = model->plan(request);
   if (plan.latent_shape != latents.shape) {
     throw Error(ErrorCode::bad_input,
-                file + ": tensor latents: wanted " + join_ints(plan.latent_shape) + " for " + model->info().name + ", got " +
-                    join_ints(latents.shape),
+                file + ": tensor latents: wanted " + join_ints(plan.latent_shape) + " for " +
+                    model->info().name + ", got " + join_ints(latents.shape),
                 "--model names the checkpoint that made them");
   }
-  log::info("{}: {}x{}, {} frames, {} {}", file, plan.width, plan.height, plan.frames, plan.device, plan.dtype);
+  log::info("{}: {}x{}, {} frames, {} {}", file, plan.width, plan.height, plan.frames, plan.device,
+            plan.dtype);
   ConsoleProgress progress(invocation.run);
   LoadedModel loaded(*model, Parts::decoder);
   try {

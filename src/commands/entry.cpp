@@ -6,7 +6,8 @@
 #include "core/log.hpp"
 
 int t2v_run(const t2v::cli::Invocation& invocation) {
-  // spdlog's default logger is the program's when both use one libspdlog; when it is linked statically this one needs its own.
+  // spdlog's default logger is the program's when both use one libspdlog; when it is linked
+  // statically this one needs its own.
   t2v::log::setup(static_cast<int>(invocation.run.verbosity), invocation.run.log_format == "json");
   t2v::commands::install_signal_handlers();
   return t2v::commands::run_command(invocation, {.open_model = t2v::open_model});

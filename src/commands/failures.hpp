@@ -6,8 +6,8 @@
 
 namespace t2v::commands {
 
-/// The exception being handled. libtorch's out-of-memory becomes no_resource, its other errors internal; an interruption
-/// gets the code of the signal that caused it.
+/// The exception being handled. libtorch's out-of-memory becomes no_resource, its other errors
+/// internal; an interruption gets the code of the signal that caused it.
 Error current_failure();
 
 }  // namespace t2v::commands

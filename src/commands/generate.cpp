@@ -34,8 +34,8 @@ int generate(const Invocation& asked, const Tools& tools) {
     return 0;
   }
   log::info("{}: seed {}, {}x{}, {} frames at {} fps, {} steps of {}, {} {}", model->info().name,
-            plan.request.seed.value_or(0), plan.width, plan.height, plan.frames, plan.fps.value(), plan.request.steps.value_or(0),
-            plan.sampler_class, plan.device, plan.dtype);
+            plan.request.seed.value_or(0), plan.width, plan.height, plan.frames, plan.fps.value(),
+            plan.request.steps.value_or(0), plan.sampler_class, plan.device, plan.dtype);
   ConsoleProgress progress(invocation.run);
   LoadedModel loaded(*model);
   try {

@@ -30,7 +30,11 @@ LoadOptions options_for(const std::string& path) {
 }
 
 Json component_json(const ComponentInfo& part) {
-  return {{"name", part.name}, {"class", part.class_name}, {"parameters", part.parameters}, {"dtype", part.dtype}, {"bytes", part.file_bytes}};
+  return {{"name", part.name},
+          {"class", part.class_name},
+          {"parameters", part.parameters},
+          {"dtype", part.dtype},
+          {"bytes", part.file_bytes}};
 }
 
 Json checkpoint_json(const std::string& path, const Tools& tools) {
@@ -42,8 +46,9 @@ Json checkpoint_json(const std::string& path, const Tools& tools) {
     report["family"] = facts.family;
     report["supported"] = true;
     report["content_hash"] = facts.content_hash;
-    report["defaults"] = {{"width", facts.width},         {"height", facts.height}, {"frames", facts.frames},
-                          {"fps", cli::rational_text(facts.fps)}, {"steps", facts.steps},   {"cfg-scale", facts.cfg_scale}};
+    report["defaults"] = {{"width", facts.width},   {"height", facts.height},
+                          {"frames", facts.frames}, {"fps", cli::rational_text(facts.fps)},
+                          {"steps", facts.steps},   {"cfg-scale", facts.cfg_scale}};
     report["accepts"] = facts.accepts;
     for (const auto& part : facts.components) report["components"].push_back(component_json(part));
   } catch (const Error& error) {
@@ -69,9 +74,12 @@ Json tensors_json(const std::string& path, FileKind kind) {
     parameters += element_count(view);
     dtypes.emplace(io::dtype_name(view.dtype));
   }
-  Json report{{"kind", kind == FileKind::latents ? "latents" : "weights"}, {"path", path},
-              {"tensors", file->tensors().size()}, {"parameters", parameters},
-              {"dtypes", dtypes}, {"bytes", file->file_bytes()}};
+  Json report{{"kind", kind == FileKind::latents ? "latents" : "weights"},
+              {"path", path},
+              {"tensors", file->tensors().size()},
+              {"parameters", parameters},
+              {"dtypes", dtypes},
+              {"bytes", file->file_bytes()}};
   if (kind == FileKind::latents) {
     report["shape"] = file->tensors().find("latents")->second.shape;
     if (const auto found = file->metadata().find("settings"); found != file->metadata().end()) {
@@ -86,11 +94,20 @@ Json tensors_json(const std::string& path, FileKind kind) {
 Json media_json(const std::string& path) {
   const auto video = media::open_video(path);
   const media::VideoInfo& facts = video->info();
-  Json report{{"kind", "video"}, {"path", path}, {"container", facts.container}, {"codec", facts.codec},
-              {"pix-fmt", facts.pix_fmt}, {"width", facts.width}, {"height", facts.height},
-              {"fps", cli::rational_text(facts.fps)}, {"frames", facts.frames}, {"seconds", facts.seconds},
-              {"matrix", facts.matrix}, {"range", facts.range}};
-  if (const auto settings = media::read_metadata(path)) report["settings"] = io::parse_json(*settings, path);
+  Json report{{"kind", "video"},
+              {"path", path},
+              {"container", facts.container},
+              {"codec", facts.codec},
+              {"pix-fmt", facts.pix_fmt},
+              {"width", facts.width},
+              {"height", facts.height},
+              {"fps", cli::rational_text(facts.fps)},
+              {"frames", facts.frames},
+              {"seconds", facts.seconds},
+              {"matrix", facts.matrix},
+              {"range", facts.range}};
+  if (const auto settings = media::read_metadata(path))
+    report["settings"] = io::parse_json(*settings, path);
   return report;
 }
 
@@ -100,7 +117,8 @@ std::string scalar_text(const Json& value) {
 
 std::string component_line(const Json& part) {
   std::string line = part["name"].get<std::string>() + ": " + part["class"].get<std::string>();
-  if (part.value("parameters", int64_t{0}) > 0) line += ", " + std::to_string(part["parameters"].get<int64_t>()) + " parameters";
+  if (part.value("parameters", int64_t{0}) > 0)
+    line += ", " + std::to_string(part["parameters"].get<int64_t>()) + " parameters";
   if (!part.value("dtype", std::string{}).empty()) line += ", " + part["dtype"].get<std::string>();
   if (part.value("bytes", int64_t{0}) > 0) line += ", " + human_bytes(part["bytes"].get<int64_t>());
   return line;
@@ -112,7 +130,8 @@ void append_lines(std::string& out, const Json& object, size_t indent) {
   for (const auto& [key, value] : object.items()) {
     std::string name = std::string(indent, ' ') + key;
     if (key == "components") {
-      for (const auto& part : value) out += std::string(indent, ' ') + cli::one_line(component_line(part)) + "\n";
+      for (const auto& part : value)
+        out += std::string(indent, ' ') + cli::one_line(component_line(part)) + "\n";
       continue;
     }
     if (value.is_object()) {
@@ -122,7 +141,8 @@ void append_lines(std::string& out, const Json& object, size_t indent) {
     }
     if (name.size() < kColumn) name.resize(kColumn, ' ');
     const bool is_size = key == "bytes" && value.is_number_integer();
-    out += name + " " + cli::one_line(is_size ? human_bytes(value.get<int64_t>()) : scalar_text(value)) + "\n";
+    out += name + " " +
+           cli::one_line(is_size ? human_bytes(value.get<int64_t>()) : scalar_text(value)) + "\n";
   }
 }
 
@@ -172,10 +192,12 @@ int models(const Invocation& invocation, const Tools& tools) {
   }
   for (const auto& row : found) {
     if (invocation.run.json) break;
-    const std::string what = row.contains("problem")
-                                 ? row["problem"].get<std::string>()
-                                 : row["family"].get<std::string>() + ", " + human_bytes(row["bytes"].get<int64_t>());
-    out += cli::one_line(row["name"].get<std::string>() + "  " + what + "  " + row["path"].get<std::string>()) + "\n";
+    const std::string what = row.contains("problem") ? row["problem"].get<std::string>()
+                                                     : row["family"].get<std::string>() + ", " +
+                                                           human_bytes(row["bytes"].get<int64_t>());
+    out += cli::one_line(row["name"].get<std::string>() + "  " + what + "  " +
+                         row["path"].get<std::string>()) +
+           "\n";
   }
   cli::print_data(out);
   return 0;

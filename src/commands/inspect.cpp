@@ -16,7 +16,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// safetensors begins with the length of its header (8 bytes, little endian) and '{'; PyTorch files are zips or pickles.
+/// safetensors begins with the length of its header (8 bytes, little endian) and '{'; PyTorch files
+/// are zips or pickles.
 bool looks_like_tensors(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   std::array<char, 9> head{};
@@ -34,14 +35,16 @@ FileKind kind_of(const std::string& path) {
   std::error_code problem;
   if (fs::is_directory(path, problem)) return FileKind::checkpoint;
   if (cli::is_frame_pattern(path) || !looks_like_tensors(path)) return FileKind::media;
-  return io::open_tensor_file(path)->tensors().contains("latents") ? FileKind::latents : FileKind::weights;
+  return io::open_tensor_file(path)->tensors().contains("latents") ? FileKind::latents
+                                                                   : FileKind::weights;
 }
 
 std::string read_settings(const std::string& path) {
   const FileKind kind = kind_of(path);
   if (kind == FileKind::latents) {
     const auto file = io::open_tensor_file(path);
-    if (const auto found = file->metadata().find("settings"); found != file->metadata().end()) return found->second;
+    if (const auto found = file->metadata().find("settings"); found != file->metadata().end())
+      return found->second;
   } else if (kind == FileKind::media) {
     if (auto found = media::read_metadata(path)) return *found;
   }

@@ -8,11 +8,12 @@ namespace t2v::commands {
 
 enum class FileKind { checkpoint, latents, weights, media };
 
-/// By content: a folder, a safetensors file with or without tensor `latents`, a PyTorch file; anything else is left to libav.
-/// Error{bad_input} when there is nothing at `path`.
+/// By content: a folder, a safetensors file with or without tensor `latents`, a PyTorch file;
+/// anything else is left to libav. Error{bad_input} when there is nothing at `path`.
 FileKind kind_of(const std::string& path);
 
-/// The settings object of a video, PNG or latents file made by t2v, as text. Error{bad_input} when it has none.
+/// The settings object of a video, PNG or latents file made by t2v, as text. Error{bad_input} when
+/// it has none.
 std::string read_settings(const std::string& path);
 
 }  // namespace t2v::commands

@@ -20,7 +20,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// Adds up the time that the run spent in its sink: what encoding costs beyond what it hides behind decoding.
+/// Adds up the time that the run spent in its sink: what encoding costs beyond what it hides behind
+/// decoding.
 class TimedSink final : public FrameSink {
  public:
   explicit TimedSink(std::unique_ptr<FrameSink> inner) : inner_(std::move(inner)) {}
@@ -41,7 +42,9 @@ class TimedSink final : public FrameSink {
 
  private:
   using Clock = std::chrono::steady_clock;
-  static double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+  static double since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  }
 
   std::unique_ptr<FrameSink> inner_;
   double seconds_ = 0;
@@ -63,7 +66,9 @@ VideoSpec video_spec(const cli::OutputOptions& output, const Plan& plan, std::st
 }
 
 std::string shell_word(const std::string& word) {
-  if (word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./%:=+,@") == std::string::npos &&
+  if (word.find_first_not_of(
+          "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./%:=+,@") ==
+          std::string::npos &&
       !word.empty()) {
     return word;
   }
@@ -73,15 +78,18 @@ std::string shell_word(const std::string& word) {
 }
 
 std::string finishing_command(const Invocation& invocation, const fs::path& latents) {
-  std::string command = "t2v decode " + shell_word(latents.string()) + " -o " + shell_word(invocation.output.path);
+  std::string command =
+      "t2v decode " + shell_word(latents.string()) + " -o " + shell_word(invocation.output.path);
   if (!invocation.load.model.empty()) command += " --model " + shell_word(invocation.load.model);
   return command;
 }
 
-/// Latents that survive a failed second half. The file of a run that did not ask for one is removed after success.
+/// Latents that survive a failed second half. The file of a run that did not ask for one is removed
+/// after success.
 class SavedLatents {
  public:
-  SavedLatents(const Invocation& invocation, const Latents& latents, int64_t seed, double seconds_so_far) {
+  SavedLatents(const Invocation& invocation, const Latents& latents, int64_t seed,
+               double seconds_so_far) {
     constexpr double kWorthKeeping = 60.0;
     is_asked_ = !invocation.output.save_latents.empty();
     if (is_asked_) {
@@ -111,10 +119,12 @@ class SavedLatents {
 
 Request prepared_request(const Invocation& invocation) {
   Request request = invocation.request;
-  for (std::string* text : {&request.prompt, request.negative_prompt ? &*request.negative_prompt : nullptr}) {
+  for (std::string* text :
+       {&request.prompt, request.negative_prompt ? &*request.negative_prompt : nullptr}) {
     if (!text) continue;
     std::string clean = replace_invalid_utf8(*text);
-    if (clean != *text) log::warn("prompt: wanted UTF-8, got other bytes; they are replaced by U+FFFD");
+    if (clean != *text)
+      log::warn("prompt: wanted UTF-8, got other bytes; they are replaced by U+FFFD");
     *text = std::move(clean);
   }
   // 32 bits: easy to type again
@@ -125,13 +135,15 @@ Request prepared_request(const Invocation& invocation) {
 std::unique_ptr<Model> open_checked_model(const Invocation& invocation, const Tools& tools) {
   auto model = tools.open_model(invocation.load);
   if (!invocation.settings_hash.empty() && invocation.settings_hash != model->info().content_hash) {
-    log::warn("{}: its content differs from the model that made the recorded run; the result will too", model->info().name);
+    log::warn(
+        "{}: its content differs from the model that made the recorded run; the result will too",
+        model->info().name);
   }
   return model;
 }
 
-void run_job(const Invocation& invocation, const Plan& plan, LoadedModel& loaded, ConsoleProgress& progress,
-             std::optional<Latents> latents) {
+void run_job(const Invocation& invocation, const Plan& plan, LoadedModel& loaded,
+             ConsoleProgress& progress, std::optional<Latents> latents) {
   const std::string settings = settings_text(settings_of(invocation, plan, loaded.model().info()));
   TimedSink sink(open_sink(invocation.output.path, video_spec(invocation.output, plan, settings)));
   const int64_t seed = plan.request.seed.value_or(0);
@@ -156,7 +168,8 @@ void run_job(const Invocation& invocation, const Plan& plan, LoadedModel& loaded
     if (saved && failure.code() == ErrorCode::pipe_closed) saved->drop_if_unasked();
     if (!saved || saved->path().empty() || failure.code() == ErrorCode::pipe_closed) throw;
     throw Error(failure.code(), failure.what(),
-                "the denoised latents are safe; finish with: " + finishing_command(invocation, saved->path()));
+                "the denoised latents are safe; finish with: " +
+                    finishing_command(invocation, saved->path()));
   }
   if (saved) saved->drop_if_unasked();
   progress.done({.output = invocation.output.path, .seed = seed, .frames = sink.frames()});

@@ -20,7 +20,8 @@ std::unique_ptr<Model> open_checked_model(const Invocation& invocation, const To
 /// A model whose weights are loaded at most once, when first needed.
 class LoadedModel {
  public:
-  explicit LoadedModel(const Model& model, Parts parts = Parts::all) : model_(model), parts_(parts) {}
+  explicit LoadedModel(const Model& model, Parts parts = Parts::all)
+      : model_(model), parts_(parts) {}
   Pipeline& pipeline(Progress& progress) {
     if (!pipeline_) pipeline_ = model_.load(progress, parts_);
     return *pipeline_;
@@ -33,10 +34,10 @@ class LoadedModel {
   std::unique_ptr<Pipeline> pipeline_;
 };
 
-/// Runs a plan to a finished output. With `latents` only the second half (decode, encode) runs. The latents are on disk
-/// before they are decoded when --save-latents asks for it or the run has taken a minute; a failure after that names the
-/// file and the command that finishes the run.
-void run_job(const Invocation& invocation, const Plan& plan, LoadedModel& loaded, ConsoleProgress& progress,
-             std::optional<Latents> latents = std::nullopt);
+/// Runs a plan to a finished output. With `latents` only the second half (decode, encode) runs. The
+/// latents are on disk before they are decoded when --save-latents asks for it or the run has taken
+/// a minute; a failure after that names the file and the command that finishes the run.
+void run_job(const Invocation& invocation, const Plan& plan, LoadedModel& loaded,
+             ConsoleProgress& progress, std::optional<Latents> latents = std::nullopt);
 
 }  // namespace t2v::commands

@@ -80,7 +80,8 @@ void Journal::read_new_records() {
     read_to_ += static_cast<int64_t>(line.size()) + 1;
     try {
       const io::Json record = io::parse_json(line, file_.filename().string());
-      if (record.value("status", "") == "done") done_[record.value("id", "")] = record.value("content", "");
+      if (record.value("status", "") == "done")
+        done_[record.value("id", "")] = record.value("content", "");
     } catch (const std::exception& error) {
       log::warn("{}: a record can't be read and is passed over: {}", file_.string(), error.what());
     }
@@ -91,12 +92,14 @@ bool Journal::is_done(const std::string& id, const std::string& output) {
   if (file_.empty()) return false;
   read_new_records();
   const auto found = done_.find(id);
-  return found != done_.end() && !found->second.empty() && found->second == output_content_id(output);
+  return found != done_.end() && !found->second.empty() &&
+         found->second == output_content_id(output);
 }
 
 void Journal::record_done(const std::string& id, const std::string& output) {
   if (file_.empty()) return;
-  const io::Json record{{"id", id}, {"status", "done"}, {"output", output}, {"content", output_content_id(output)}};
+  const io::Json record{
+      {"id", id}, {"status", "done"}, {"output", output}, {"content", output_content_id(output)}};
   // A line end first where a killed process left half a record: its torn line stays alone.
   std::string text = settings_text(record) + "\n";
   const int file = open(file_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
@@ -106,11 +109,14 @@ void Journal::record_done(const std::string& id, const std::string& output) {
     if (size > 0 && pread(file, &last, 1, size - 1) == 1 && last != '\n') text.insert(0, 1, '\n');
   }
   // One write of a short line with O_APPEND: processes do not mix their records.
-  const bool is_written = file >= 0 && write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && fsync(file) == 0;
+  const bool is_written =
+      file >= 0 && write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
+      fsync(file) == 0;
   const int reason = errno;
   if (file >= 0) close(file);
   if (!is_written) {
-    throw Error(ErrorCode::output, file_.string() + ": wanted to append a record, got: " + std::strerror(reason));
+    throw Error(ErrorCode::output,
+                file_.string() + ": wanted to append a record, got: " + std::strerror(reason));
   }
 }
 
@@ -131,7 +137,8 @@ bool Journal::try_claim(const std::string& id, std::unique_ptr<Claim>& claim) {
     }
     if (errno == ENOENT) continue;  // another process removed the empty folder
     if (errno != EEXIST) {
-      throw Error(ErrorCode::output, path.string() + ": wanted to claim a job, got: " + std::strerror(errno));
+      throw Error(ErrorCode::output,
+                  path.string() + ": wanted to claim a job, got: " + std::strerror(errno));
     }
     if (!is_stale(path)) return false;
     // Renamed before it is removed: of two processes that see a stale claim, one wins.

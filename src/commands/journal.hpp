@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What became of the jobs of a batch, beside the job file: JOBS.journal.jsonl, one record a finished job, and JOBS.claims/, one
-// file a job that a process is working on. Both work for several processes on one folder, and after SIGKILL.
+// What became of the jobs of a batch, beside the job file: JOBS.journal.jsonl, one record a
+// finished job, and JOBS.claims/, one file a job that a process is working on. Both work for
+// several processes on one folder, and after SIGKILL.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +14,8 @@ namespace t2v::commands {
 
 class Journal {
  public:
-  /// `jobs` is the job file; "-" keeps no journal. With `resume` the records of earlier runs count, else only those that
-  /// other processes add from now on.
+  /// `jobs` is the job file; "-" keeps no journal. With `resume` the records of earlier runs count,
+  /// else only those that other processes add from now on.
   Journal(const std::string& jobs, bool resume);
 
   /// The job is done and its output is still the file that was written.
@@ -42,7 +43,7 @@ class Journal {
   void read_new_records();
 
   std::filesystem::path file_, claims_;
-  std::int64_t read_to_ = 0;  ///< bytes of file_ that were read
+  std::int64_t read_to_ = 0;                 ///< bytes of file_ that were read
   std::map<std::string, std::string> done_;  ///< job id -> content id of its output
 };
 

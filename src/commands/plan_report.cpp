@@ -13,7 +13,8 @@ namespace t2v::commands {
 io::Json plan_json(const cli::Invocation& invocation, const Plan& plan, const ModelInfo& model) {
   io::Json files = io::Json::array();
   if (!invocation.output.path.empty()) files.push_back(invocation.output.path);
-  if (!invocation.output.save_latents.empty()) files.push_back(invocation.output.save_latents.string());
+  if (!invocation.output.save_latents.empty())
+    files.push_back(invocation.output.save_latents.string());
   return {{"settings", settings_of(invocation, plan, model)},
           {"latent_shape", plan.latent_shape},
           {"memory",
@@ -32,16 +33,20 @@ void print_plan(const cli::Invocation& invocation, const Plan& plan, const Model
   }
   const Request& request = plan.request;
   std::string out = "model     " + model.name + " (" + model.pipeline_class + ")\n";
-  out += "video     " + std::to_string(plan.width) + "x" + std::to_string(plan.height) + ", " + std::to_string(plan.frames) +
-         " frames at " + cli::rational_text(plan.fps) + " fps\n";
-  out += "sampling  " + std::to_string(request.steps.value_or(0)) + " steps of " + plan.sampler_class;
+  out += "video     " + std::to_string(plan.width) + "x" + std::to_string(plan.height) + ", " +
+         std::to_string(plan.frames) + " frames at " + cli::rational_text(plan.fps) + " fps\n";
+  out +=
+      "sampling  " + std::to_string(request.steps.value_or(0)) + " steps of " + plan.sampler_class;
   if (request.cfg_scale) out += ", guidance " + cli::number_text(*request.cfg_scale);
   out += ", seed " + std::to_string(request.seed.value_or(0)) + "\n";
   out += "latents   " + join_ints(plan.latent_shape) + "\n";
   out += "device    " + plan.device + " " + plan.dtype + "\n";
-  out += "memory    " + human_bytes(plan.memory.total_peak) + " (weights " + human_bytes(plan.memory.weights) + ", one network call " +
-         human_bytes(plan.memory.denoise_peak) + ", one decode chunk " + human_bytes(plan.memory.decode_peak) + ")\n";
-  for (const auto& file : report["files"]) out += "writes    " + cli::one_line(file.get<std::string>()) + "\n";
+  out += "memory    " + human_bytes(plan.memory.total_peak) + " (weights " +
+         human_bytes(plan.memory.weights) + ", one network call " +
+         human_bytes(plan.memory.denoise_peak) + ", one decode chunk " +
+         human_bytes(plan.memory.decode_peak) + ")\n";
+  for (const auto& file : report["files"])
+    out += "writes    " + cli::one_line(file.get<std::string>()) + "\n";
   cli::print_data(out);
 }
 

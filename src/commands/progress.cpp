@@ -19,7 +19,8 @@ namespace t2v::commands {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr std::array kStages{Stage::load, Stage::text, Stage::denoise, Stage::decode, Stage::encode};
+constexpr std::array kStages{Stage::load, Stage::text, Stage::denoise, Stage::decode,
+                             Stage::encode};
 
 void write_error_stream(const std::string& text) {
   [[maybe_unused]] const ssize_t ignored = write(STDERR_FILENO, text.data(), text.size());
@@ -29,7 +30,9 @@ void write_event(const Json& event) {
   write_error_stream(event.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
-double rounded(double seconds) { return static_cast<double>(static_cast<int64_t>(seconds * 1e6 + 0.5)) / 1e6; }
+double rounded(double seconds) {
+  return static_cast<double>(static_cast<int64_t>(seconds * 1e6 + 0.5)) / 1e6;
+}
 
 ConsoleProgress::Form form_of(const cli::RunOptions& options) {
   using Form = ConsoleProgress::Form;
@@ -62,7 +65,9 @@ bool has_rate(Stage stage) { return stage == Stage::denoise || stage == Stage::d
 std::string measures(int64_t done, int64_t count, double elapsed) {
   if (done <= 0 || elapsed <= 0) return {};
   std::string text = rate_text(static_cast<double>(done) / elapsed);
-  if (count > done) text += "  ETA " + human_seconds(elapsed / static_cast<double>(done) * static_cast<double>(count - done));
+  if (count > done)
+    text += "  ETA " +
+            human_seconds(elapsed / static_cast<double>(done) * static_cast<double>(count - done));
   return text;
 }
 
@@ -90,7 +95,11 @@ void ConsoleProgress::begin(Stage stage, int64_t count) {
 void ConsoleProgress::step(Stage stage, int64_t index, int64_t count, double seconds) {
   ++steps_done_;
   if (form_ == Form::json) {
-    write_event({{"event", "step"}, {"stage", stage_name(stage)}, {"index", index}, {"count", count}, {"seconds", rounded(seconds)}});
+    write_event({{"event", "step"},
+                 {"stage", stage_name(stage)},
+                 {"index", index},
+                 {"count", count},
+                 {"seconds", rounded(seconds)}});
     return;
   }
   const auto now = Clock::now();
@@ -110,7 +119,9 @@ void ConsoleProgress::end(Stage stage, double seconds) {
     clear_bar();
     const bool is_counted = steps_done_ > 1 && has_rate(stage);
     std::string text = std::string(stage_name(stage)) + ": " + human_seconds(seconds);
-    if (is_counted) text += "  (" + std::to_string(steps_done_) + " x, " + measures(steps_done_, steps_done_, seconds) + ")";
+    if (is_counted)
+      text += "  (" + std::to_string(steps_done_) + " x, " +
+              measures(steps_done_, steps_done_, seconds) + ")";
     write_error_stream(text + "\n");
   }
 }
@@ -133,8 +144,12 @@ void ConsoleProgress::draw(Stage stage, int64_t done, int64_t count, double elap
   const size_t used = name.size() + tail.size() + 3;
   const size_t width = terminal_width() > used ? std::min(kMaxBar, terminal_width() - used) : 0;
   if (count > 0 && width >= 4) {
-    const auto full = static_cast<size_t>(static_cast<double>(width) * static_cast<double>(done) / static_cast<double>(count));
-    text.append(1, '[').append(std::min(full, width), '#').append(width - std::min(full, width), '.').append(1, ']');
+    const auto full = static_cast<size_t>(static_cast<double>(width) * static_cast<double>(done) /
+                                          static_cast<double>(count));
+    text.append(1, '[')
+        .append(std::min(full, width), '#')
+        .append(width - std::min(full, width), '.')
+        .append(1, ']');
   }
   write_error_stream("\r\x1b[K" + text + tail);
   bar_drawn_ = true;
@@ -143,7 +158,8 @@ void ConsoleProgress::draw(Stage stage, int64_t done, int64_t count, double elap
 void ConsoleProgress::line(Stage stage, int64_t done, int64_t count, double elapsed) {
   last_shown_ = Clock::now();
   std::string text(stage_name(stage));
-  if (count > done) text.append(1, ' ').append(std::to_string(done)).append(1, '/').append(std::to_string(count));
+  if (count > done)
+    text.append(1, ' ').append(std::to_string(done)).append(1, '/').append(std::to_string(count));
   text += ": " + human_seconds(elapsed);
   if (has_rate(stage) && done > 0) text += ", " + measures(done, count, elapsed);
   log::info("{}", text);
@@ -154,14 +170,18 @@ void ConsoleProgress::done(const Summary& summary) {
   const double total = total_seconds();
   if (form_ == Form::json) {
     Json seconds;
-    for (const Stage stage : kStages) seconds[std::string(stage_name(stage))] = rounded(this->seconds(stage));
+    for (const Stage stage : kStages)
+      seconds[std::string(stage_name(stage))] = rounded(this->seconds(stage));
     seconds["total"] = rounded(total);
-    write_event({{"event", "done"}, {"output", summary.output}, {"seed", summary.seed}, {"seconds", seconds},
+    write_event({{"event", "done"},
+                 {"output", summary.output},
+                 {"seed", summary.seed},
+                 {"seconds", seconds},
                  {"peak_rss_bytes", peak_rss_bytes()}});
     return;
   }
-  log::info("{}: {} frames, seed {}, {}, peak memory {}", summary.output, summary.frames, summary.seed, human_seconds(total),
-            human_bytes(peak_rss_bytes()));
+  log::info("{}: {} frames, seed {}, {}, peak memory {}", summary.output, summary.frames,
+            summary.seed, human_seconds(total), human_bytes(peak_rss_bytes()));
 }
 
 int64_t peak_rss_bytes() {

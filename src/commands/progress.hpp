@@ -31,11 +31,11 @@ class ConsoleProgress final : public Progress {
   void end(Stage stage, double seconds) override;
   bool cancelled() override;  ///< a signal came
 
-  void clear_bar();                     ///< before a line of text is printed
-  void done(const Summary& summary);    ///< the last event of a run
-  void restart();                       ///< forgets the times: a new run begins
+  void clear_bar();                   ///< before a line of text is printed
+  void done(const Summary& summary);  ///< the last event of a run
+  void restart();                     ///< forgets the times: a new run begins
   double seconds(Stage stage) const { return seconds_[static_cast<size_t>(stage)]; }
-  double total_seconds() const;         ///< since construction or restart()
+  double total_seconds() const;  ///< since construction or restart()
 
  private:
   using Clock = std::chrono::steady_clock;

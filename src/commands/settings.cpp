@@ -46,7 +46,8 @@ io::Json settings_of(const cli::Invocation& invocation, const Plan& plan, const 
   resolved.request.seconds.reset();
   resolved.request.fps = plan.request.fps.value_or(plan.fps);
   if (plan.request.width != plan.width || plan.request.height != plan.height) {
-    // The model enlarges its frames when no size is asked for; asking for the enlarged size would be another run.
+    // The model enlarges its frames when no size is asked for; asking for the enlarged size would
+    // be another run.
     resolved.request.width.reset();
     resolved.request.height.reset();
     settings["frame_size"] = std::to_string(plan.width) + "x" + std::to_string(plan.height);
@@ -63,20 +64,24 @@ std::string settings_text(const io::Json& settings) {
   return settings.dump(-1, ' ', false, io::Json::error_handler_t::replace);
 }
 
-cli::Invocation with_settings(const cli::Invocation& invocation, const std::string& settings, const std::string& where) {
+cli::Invocation with_settings(const cli::Invocation& invocation, const std::string& settings,
+                              const std::string& where) {
   const io::Json object = io::parse_json(settings, where);
   if (!object.is_object()) {
-    throw Error(ErrorCode::bad_input, where + ": wanted an object of settings, got " + object.type_name());
+    throw Error(ErrorCode::bad_input,
+                where + ": wanted an object of settings, got " + object.type_name());
   }
   cli::Layer recorded = recorded_layer(object, where);
   if (!has_encoder(invocation.output)) {
     std::erase_if(recorded, [](const cli::Given& given) {
-      return given.name == "codec" || given.name == "crf" || given.name == "pix-fmt" || given.name == "preset";
+      return given.name == "codec" || given.name == "crf" || given.name == "pix-fmt" ||
+             given.name == "preset";
     });
   }
-  // The options of generate include those of decode; a recorded prompt stays in the record of a decoded video.
-  cli::Invocation merged =
-      cli::build(cli::Command::generate, invocation.operands, cli::merge(recorded, invocation.given));
+  // The options of generate include those of decode; a recorded prompt stays in the record of a
+  // decoded video.
+  cli::Invocation merged = cli::build(cli::Command::generate, invocation.operands,
+                                      cli::merge(recorded, invocation.given));
   merged.command = invocation.command;
   if (object.contains("model_hash") && object["model_hash"].is_string()) {
     merged.settings_hash = object["model_hash"].get<std::string>();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// SIGINT, SIGTERM and SIGHUP: the first asks the run to stop at its next step or frame, the second ends the process at once;
-// either way no temporary file stays.
+// SIGINT, SIGTERM and SIGHUP: the first asks the run to stop at its next step or frame, the second
+// ends the process at once; either way no temporary file stays.
 #pragma once
 
 #include "t2v/error.hpp"

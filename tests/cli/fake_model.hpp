@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A model that needs no weights: frames whose colour follows from seed and prompt. What the commands do around a model is
-// tested on it.
+// A model that needs no weights: frames whose colour follows from seed and prompt. What the
+// commands do around a model is tested on it.
 #pragma once
 
 #include <functional>
@@ -18,7 +18,7 @@ namespace t2v::testing_support {
 struct FakeWorld {
   std::function<void()> before_denoise, before_decode;
   int64_t display_scale = 1;  ///< of frames when no size is asked for
-  Parts parts = Parts::all;  ///< of the last load
+  Parts parts = Parts::all;   ///< of the last load
   int opened = 0, loaded = 0, denoised = 0, decoded = 0;
   std::string hash = "hash-1";
 };
@@ -32,14 +32,17 @@ class FakePipeline final : public Pipeline {
     if (world_.before_denoise) world_.before_denoise();
     for (int64_t i = 0; i < *plan.request.steps; ++i) stage.step();
     Latents latents{.shape = plan.latent_shape, .data = {}, .settings = {}};
-    latents.data.assign(static_cast<size_t>(4 * plan.frames * 4 * 4), static_cast<float>(*plan.request.seed));
+    latents.data.assign(static_cast<size_t>(4 * plan.frames * 4 * 4),
+                        static_cast<float>(*plan.request.seed));
     return latents;
   }
-  void decode(const Latents& latents, const Plan& plan, FrameSink& sink, Progress& progress) override {
+  void decode(const Latents& latents, const Plan& plan, FrameSink& sink,
+              Progress& progress) override {
     ++world_.decoded;
     engine::StageScope stage(progress, Stage::decode, plan.frames);
     if (world_.before_decode) world_.before_decode();
-    std::vector<uint8_t> rgb(static_cast<size_t>(plan.width * plan.height * 3), static_cast<uint8_t>(latents.data.front()));
+    std::vector<uint8_t> rgb(static_cast<size_t>(plan.width * plan.height * 3),
+                             static_cast<uint8_t>(latents.data.front()));
     for (int64_t i = 0; i < plan.frames; ++i) {
       sink.write({.width = plan.width, .height = plan.height, .rgb = rgb});
       stage.step();
@@ -60,7 +63,8 @@ class FakeModel final : public Model {
   }
   const ModelInfo& info() const override { return info_; }
   Plan plan(const Request& request) const override {
-    if (request.steps && *request.steps > 1000) throw Error(ErrorCode::usage, "--steps: wanted at most 1000, got more");
+    if (request.steps && *request.steps > 1000)
+      throw Error(ErrorCode::usage, "--steps: wanted at most 1000, got more");
     Plan plan;
     plan.request = request;
     plan.request.steps = request.steps.value_or(3);

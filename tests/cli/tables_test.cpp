@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The program knows samplers and formats without the libraries that implement them; here the lists meet.
+// The program knows samplers and formats without the libraries that implement them; here the lists
+// meet.
 #include <algorithm>
 #include <string>
 #include <vector>
@@ -19,7 +20,8 @@ namespace {
 TEST(Tables, the_program_lists_the_samplers_that_exist) {
   std::vector<std::pair<std::string, std::string>> listed, existing;
   for (const auto& row : cli::sampler_names()) listed.emplace_back(row.name, row.class_name);
-  for (const auto& row : sampling::scheduler_rows()) existing.emplace_back(row.name, row.class_name);
+  for (const auto& row : sampling::scheduler_rows())
+    existing.emplace_back(row.name, row.class_name);
   std::ranges::sort(listed);
   std::ranges::sort(existing);
   EXPECT_EQ(listed, existing);
