@@ -16,6 +16,8 @@
 #include "commands/signals.hpp"
 #include "commands/tools.hpp"
 #include "core/text.hpp"
+#include "engine/device.hpp"
+#include "engine/gemm_rate.hpp"
 
 namespace t2v::commands {
 
@@ -54,6 +56,17 @@ Json row(const std::string& part, const std::string& unit, const std::vector<dou
           {"best_seconds", seconds.empty() ? 0.0 : *std::ranges::min_element(seconds)}};
 }
 
+/// The same with its arithmetic: GFLOP of one unit, GFLOP/s of the median, and its share of the machine's own product rate.
+Json row(const std::string& part, const std::string& unit, const std::vector<double>& seconds, int64_t flops,
+         double gemm_rate) {
+  Json result = row(part, unit, seconds);
+  const double rate = static_cast<double>(flops) / std::max(median(seconds), 1e-9);
+  result["gflop"] = static_cast<double>(flops) / 1e9;
+  result["gflop_per_second"] = rate / 1e9;
+  result["share_of_gemm"] = rate / gemm_rate;
+  return result;
+}
+
 class NullSink final : public FrameSink {
  public:
   void write(const FrameView&) override {}
@@ -76,26 +89,32 @@ Json measure_model(const Invocation& invocation, const Tools& tools, const std::
   if (wants("text")) rows.push_back(row("text", "prompt", times.totals(Stage::text)));
   auto calls = times.steps(Stage::denoise);
   if (calls.size() > 1) calls.erase(calls.begin());  // the first one also warms caches
-  if (wants("unet")) rows.push_back(row("unet", "step", calls));
+  const double gemm_rate = engine::measured_gemm_rate(engine::resolve_placement(invocation.load, c10::kHalf));
+  if (wants("unet")) rows.push_back(row("unet", "step", calls, plan.denoise_flops, gemm_rate));
   if (wants("vae")) {
     NullSink sink;
     pipeline->decode(latents, plan, sink, times);
     auto seconds = times.totals(Stage::decode);
     for (double& value : seconds) value /= static_cast<double>(std::max<int64_t>(plan.frames, 1));
-    rows.push_back(row("vae", "frame", seconds));
+    rows.push_back(row("vae", "frame", seconds, plan.decode_flops, gemm_rate));
   }
   return rows;
 }
 
 void print_table(const Json& rows) {
-  std::string out = "part    unit           count   median s     best s\n";
+  std::string out = "part    unit           count   median s     best s      GFLOP   GFLOP/s  of GEMM\n";
   for (const auto& item : rows) {
-    char line[128];
-    std::snprintf(line, sizeof line, "%-7s %-13s %6ld %10.5f %10.5f\n",
-                  item["part"].get<std::string>().c_str(), item["unit"].get<std::string>().c_str(),
-                  item["count"].get<long>(), item["median_seconds"].get<double>(),
-                  item["best_seconds"].get<double>());
-    out += line;
+    char line[160];
+    int length = std::snprintf(line, sizeof line, "%-7s %-13s %6ld %10.5f %10.5f",
+                               item["part"].get<std::string>().c_str(), item["unit"].get<std::string>().c_str(),
+                               item["count"].get<long>(), item["median_seconds"].get<double>(),
+                               item["best_seconds"].get<double>());
+    if (item.contains("gflop")) {
+      std::snprintf(line + length, sizeof line - static_cast<size_t>(length), " %10.3f %9.1f  %5.1f %%",
+                    item["gflop"].get<double>(), item["gflop_per_second"].get<double>(),
+                    100 * item["share_of_gemm"].get<double>());
+    }
+    out += std::string(line) + "\n";
   }
   cli::print_data(out);
 }

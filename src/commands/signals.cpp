@@ -7,6 +7,7 @@
 #include <csignal>
 
 #include "io/atomic_file.hpp"
+#include "io/sigbus.hpp"
 
 namespace t2v::commands {
 
@@ -25,6 +26,7 @@ extern "C" void on_stop_signal(int signal) {
 }  // namespace
 
 void install_signal_handlers() {
+  io::install_sigbus_handler();
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     struct sigaction action {};
     sigaction(signal, nullptr, &action);
