@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "cli/command_fixture.hpp"
+#include "core/log.hpp"
 #include "io/config.hpp"
 
 namespace t2v {
@@ -114,6 +115,7 @@ TEST_F(Batch, several_processes_share_the_work_without_doubling_any) {
       dup2(open((file("out") + std::to_string(i)).c_str(), O_WRONLY | O_CREAT, 0600),
            STDOUT_FILENO);
       dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
+      log::setup(-1, false);  // the program does this before it runs a command
       _exit(
           commands::run_command(cli::parse({"batch", jobs, "-o", file("%d.y4m"), "-q", "--resume"}),
                                 testing_support::fake_tools(world_)));
