@@ -62,9 +62,9 @@ def write_tokenizer(config: dict, run: Path, folder: Path) -> None:
 
 
 def content_hash(folder: Path) -> str:
-    """SHA-256 over the names and bytes of every file but the card."""
+    """SHA-256 over the names and bytes of every file but the card and its picture."""
     digest = hashlib.sha256()
-    for file in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "README.md"):
+    for file in sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in ("README.md", "samples.png")):
         digest.update(str(file.relative_to(folder)).encode() + b"\0")
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
