@@ -8,6 +8,7 @@
 
 #include "core/log.hpp"
 #include "engine/device.hpp"
+#include "engine/load_memory.hpp"
 #include "engine/memory_probe.hpp"
 #include "engine/stage.hpp"
 #include "media/video_reader.hpp"
@@ -172,6 +173,7 @@ void ModelScopeModel::plan_costs(Plan& plan) const {
 
 std::unique_ptr<Pipeline> ModelScopeModel::load(Progress& progress, Parts parts) const {
   engine::apply_threads(options_);
+  const engine::LoadMemoryScope memory;
   const bool all = parts == Parts::all;
   engine::StageScope stage(progress, Stage::load, all ? 3 : 1);
   Networks networks;

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/load_memory.hpp"
+
+#include <cstdlib>  // any standard header: says whether this is glibc
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
+namespace t2v::engine {
+
+#ifdef __GLIBC__
+
+namespace {
+
+constexpr int kLoading = 1 << 20;
+constexpr int kRunning = 32 << 20;  // glibc's upper bound, where its own adjustment would end
+
+}  // namespace
+
+LoadMemoryScope::LoadMemoryScope() { mallopt(M_MMAP_THRESHOLD, kLoading); }
+
+LoadMemoryScope::~LoadMemoryScope() {
+  malloc_trim(0);
+  mallopt(M_MMAP_THRESHOLD, kRunning);
+  mallopt(M_TRIM_THRESHOLD, 2 * kRunning);
+}
+
+#else
+
+LoadMemoryScope::LoadMemoryScope() = default;
+LoadMemoryScope::~LoadMemoryScope() = default;
+
+#endif
+
+}  // namespace t2v::engine
