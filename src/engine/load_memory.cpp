@@ -18,6 +18,8 @@ constexpr int kRunning = 32 << 20;  // glibc's upper bound, where its own adjust
 
 }  // namespace
 
+void use_one_heap() { mallopt(M_ARENA_MAX, 1); }
+
 LoadMemoryScope::LoadMemoryScope() { mallopt(M_MMAP_THRESHOLD, kLoading); }
 
 LoadMemoryScope::~LoadMemoryScope() {
@@ -27,6 +29,8 @@ LoadMemoryScope::~LoadMemoryScope() {
 }
 
 #else
+
+void use_one_heap() {}
 
 LoadMemoryScope::LoadMemoryScope() = default;
 LoadMemoryScope::~LoadMemoryScope() = default;

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keeps the memory of loading from adding to the memory of running.
+// Keeps a process near the memory that its tensors need.
 #pragma once
 
 namespace t2v::engine {
+
+/// For programs, once at start: one heap for all threads. Almost all memory is asked for by one thread, and every further
+/// heap keeps what it once held (15 MB in a small run). Does nothing outside glibc.
+void use_one_heap();
 
 /// While it lives, blocks of a megabyte and more get pages of their own, which go back to the system when freed; at its end
 /// the allocator returns to serving them from its heap, which is faster for activations. Weights are converted and laid out
