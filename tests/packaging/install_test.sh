@@ -45,7 +45,7 @@ for shell in zsh fish; do
 done
 
 # Another project, against the moved tree.
-cmake -S "$source/tests/packaging/example" -B "$folder/example" -DCMAKE_PREFIX_PATH="$root" \
+cmake -G Ninja -S "$source/tests/packaging/example" -B "$folder/example" -DCMAKE_PREFIX_PATH="$root" \
   -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_BUILD_TYPE=Release > "$folder/log" 2>&1 &&
   cmake --build "$folder/example" >> "$folder/log" 2>&1 || { cat "$folder/log"; fail "the example does not build"; }
 status=0
