@@ -1,12 +1,16 @@
 # t2v_folder(NAME DEPENDS lib...): static library t2v_<NAME> of all .cpp files of the current source folder (and the
-# sub-folders named in SUBFOLDERS). Sources are globbed so that adding a sampler or a sink is one new file.
+# sub-folders named in SUBFOLDERS) but those of EXCLUDE, or of the files in ONLY. Sources are globbed so that adding a
+# sampler or a sink is one new file.
 function(t2v_folder name)
-  cmake_parse_arguments(arg "TORCH" "" "DEPENDS;SUBFOLDERS;EXCLUDE" ${ARGN})
+  cmake_parse_arguments(arg "TORCH" "" "DEPENDS;SUBFOLDERS;EXCLUDE;ONLY" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
   foreach(sub IN LISTS arg_SUBFOLDERS)
     file(GLOB more CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${sub}/*.cpp)
     list(APPEND sources ${more})
   endforeach()
+  if(arg_ONLY)
+    set(sources ${arg_ONLY})
+  endif()
   foreach(skip IN LISTS arg_EXCLUDE)
     list(REMOVE_ITEM sources ${CMAKE_CURRENT_SOURCE_DIR}/${skip})
   endforeach()

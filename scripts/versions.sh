@@ -44,6 +44,8 @@ t2v_wheel_platforms='manylinux_2_28 manylinux_2_27 manylinux_2_26 manylinux_2_25
 t2v_apt_commands='g++:g++ cmake:cmake ninja:ninja-build pkg-config:pkg-config python3:python3'
 # Taken where they are to be had: they make builds faster.
 t2v_apt_optional='ccache:ccache mold|ld.lld:mold'
+# What only tests use, taken in the same way.
+t2v_apt_tests='valgrind:valgrind'
 t2v_apt_packages='libspdlog-dev libcli11-dev nlohmann-json3-dev libstb-dev libutf8proc-dev libhwy-dev
   libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libavfilter-dev libgtest-dev libgmock-dev libbenchmark-dev'
 

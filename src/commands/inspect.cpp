@@ -19,6 +19,8 @@ namespace {
 /// safetensors begins with the length of its header (8 bytes, little endian) and '{'; PyTorch files
 /// are zips or pickles.
 bool looks_like_tensors(const std::string& path) {
+  std::error_code problem;
+  if (!fs::is_regular_file(path, problem)) return false;  // opening a FIFO would wait for a writer
   std::ifstream in(path, std::ios::binary);
   std::array<char, 9> head{};
   in.read(head.data(), head.size());

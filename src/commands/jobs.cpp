@@ -24,9 +24,21 @@ struct Line {
   std::string text;
 };
 
+/// std::getline that keeps at most one byte more than `most`: the file may be /dev/zero.
+bool read_line(std::istream& in, std::string& text, size_t most) {
+  text.clear();
+  int next = in.get();
+  if (next == std::istream::traits_type::eof()) return false;
+  for (; next != std::istream::traits_type::eof() && next != '\n'; next = in.get()) {
+    text += static_cast<char>(next);
+    if (text.size() > most) return true;
+  }
+  return true;
+}
+
 std::vector<Line> read_lines(const std::string& file) {
   constexpr size_t kMaxLine = size_t{1} << 20;
-  constexpr size_t kMaxJobs = 1000000;
+  constexpr size_t kMaxJobs = 100000;
   std::ifstream in_file;
   if (file != "-") in_file.open(file, std::ios::binary);
   std::istream& in = file == "-" ? std::cin : in_file;
@@ -34,7 +46,7 @@ std::vector<Line> read_lines(const std::string& file) {
     throw Error(ErrorCode::bad_input, "batch: " + file + ": wanted a readable job file, got none");
   std::vector<Line> lines;
   std::string text;
-  for (int64_t number = 1; std::getline(in, text); ++number) {
+  for (int64_t number = 1; read_line(in, text, kMaxLine); ++number) {
     if (number == 1 && text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
     if (text.ends_with('\r')) text.pop_back();
     if (text.size() > kMaxLine || lines.size() >= kMaxJobs) {

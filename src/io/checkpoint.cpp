@@ -9,6 +9,7 @@
 #include "core/text.hpp"
 #include "io/json_error.hpp"
 #include "io/mmap_file.hpp"
+#include "io/model_links.hpp"
 #include "t2v/error.hpp"
 
 namespace t2v::io {
@@ -112,7 +113,10 @@ std::optional<std::string> component_class(const std::string& name, const Json& 
 }  // namespace
 
 Config Component::config() const {
-  if (const auto file = find_config(*this)) return Config::load(*file);
+  if (const auto file = find_config(*this)) {
+    refuse_foreign_link(*file, path.parent_path());
+    return Config::load(*file);
+  }
   const auto names = config_names(*this);
   if (!is_folder(path))
     throw bad_model(path.string(), "the folder of component '" + name + "' is missing");
@@ -145,6 +149,7 @@ std::shared_ptr<const TensorFile> Component::weights(std::string_view variant) c
                     is_folder(path) ? "download the weight files of this folder"
                                     : "the folder is missing: download the whole model");
   }
+  if (weight_file.empty()) refuse_foreign_link(*file, path.parent_path());
   const std::string file_name = file->filename().string();
   const bool is_index =
       file_name.ends_with(".json") && file_name.find(".index.") != std::string::npos;
@@ -162,6 +167,7 @@ Checkpoint Checkpoint::open(const fs::path& folder) {
                         ? "this is one component; give the folder above it"
                         : "give a folder in diffusers' layout");
   }
+  refuse_foreign_link(index_file, folder);
   Checkpoint checkpoint;
   checkpoint.path_ = folder;
   checkpoint.index_ = std::make_shared<const Config>(Config::load(index_file));

@@ -15,8 +15,8 @@ namespace t2v::io::pickle {
 namespace {
 
 constexpr size_t kMaxRank = 32;
-constexpr size_t kMaxTensors = 500'000;
-constexpr size_t kMaxVisits = 3'000'000;
+constexpr size_t kMaxTensors = 100'000;
+constexpr size_t kMaxVisits = 2'000'000;
 constexpr int kMaxDepth = 32;
 constexpr size_t kMaxTensorName = 4096;
 // A view may repeat elements (expand), but must not turn a few bytes into gigabytes for whoever

@@ -5,6 +5,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -22,8 +23,9 @@ namespace t2v::io {
 namespace {
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the reference's limit
-constexpr size_t kMaxTensors = 500'000;  // 1e6 tiny tensors would only be an attack on memory
+constexpr size_t kMaxTensors = 100'000;  // more, and tiny, would only be an attack on memory
 constexpr size_t kMaxRank = 32;
+constexpr size_t kMaxRun = size_t{4} << 20;  // bytes without a quote; metadata of trainers is far below
 constexpr const char* kDamagedHint =
     "the file is damaged or was not written by safetensors: download it again";
 
@@ -226,8 +228,31 @@ std::string_view header_of(const MmapFile& file) {
   return {reinterpret_cast<const char*>(bytes.data()) + 8, static_cast<size_t>(length)};
 }
 
+/// Refuses what would make the parser collect a huge string, before it does. Quotes inside a string
+/// end a run as well: what is counted is never longer than the string. Pages that were looked at are
+/// given back, so that a header is not held in memory only to be refused.
+void check_runs(std::string_view text, const std::string& where) {
+  constexpr size_t kPageful = size_t{1} << 20;
+  for (size_t begin = 0, kept = 0; begin < text.size();) {
+    const std::string_view rest = text.substr(begin, kMaxRun);
+    const std::string_view run = rest.substr(0, rest.find('"'));
+    if (run.size() == kMaxRun && run.find_first_not_of(" \t\r\n") != run.npos) {
+      throw bad_file(where,
+                     "header: wanted strings of less than " + std::to_string(kMaxRun) +
+                         " bytes, got a longer one",
+                     kDamagedHint);
+    }
+    if (run.find('\0') != run.npos) throw bad_file(where, "header: a NUL byte", kDamagedHint);
+    begin += run.size() + (run.size() < rest.size() ? 1 : 0);
+    if (begin - kept >= kPageful) {
+      MmapFile::release(std::as_bytes(std::span(text.substr(kept, begin - kept))));
+      kept = begin;
+    }
+  }
+}
+
 void parse_header(std::string_view text, const std::string& where, HeaderReader& reader) {
-  if (text.find('\0') != text.npos) throw bad_file(where, "header: a NUL byte", kDamagedHint);
+  check_runs(text, where);
   if (!Json::sax_parse(text.data(), text.data() + text.size(), &reader)) {
     throw bad_file(where, "header: " + reader.problem, kDamagedHint);
   }

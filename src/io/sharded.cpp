@@ -9,6 +9,7 @@
 #include "io/config.hpp"
 #include "io/formats.hpp"
 #include "io/json_error.hpp"
+#include "io/model_links.hpp"
 #include "io/shard_index.hpp"
 
 namespace t2v::io {
@@ -16,6 +17,8 @@ namespace t2v::io {
 namespace {
 
 constexpr size_t kMaxShards = 4096;
+// A row of 100,000 tensors takes about 100 bytes; the largest published index has a tenth of that.
+constexpr size_t kMaxIndexBytes = size_t{12} << 20, kMaxIndexItems = 220'000;
 constexpr size_t kMaxProblems = 10;  // shown in one message
 
 class ShardedTensorFile final : public TensorFile {
@@ -80,7 +83,7 @@ bool is_plain_file_name(std::string_view name) {
 }
 
 ShardIndex parse_shard_index(std::string_view text, const std::string& where) {
-  const Json json = parse_json(text, where, {.max_bytes = size_t{64} << 20});
+  const Json json = parse_json(text, where, {.max_bytes = kMaxIndexBytes, .max_items = kMaxIndexItems});
   if (!json.is_object()) throw bad_index(where, "wanted an object, got something else");
   const auto map = json.find("weight_map");
   if (map == json.end() || !map->is_object())
@@ -108,7 +111,7 @@ ShardIndex parse_shard_index(std::string_view text, const std::string& where) {
 }
 
 ShardIndex load_shard_index(const std::filesystem::path& index_file) {
-  return parse_shard_index(read_file(index_file, size_t{64} << 20), index_file.string());
+  return parse_shard_index(read_file(index_file, kMaxIndexBytes), index_file.string());
 }
 
 std::shared_ptr<const TensorFile> open_sharded(const std::filesystem::path& index_file) {
@@ -126,6 +129,7 @@ std::shared_ptr<const TensorFile> open_sharded(const std::filesystem::path& inde
       continue;
     }
     try {
+      refuse_foreign_link(path, index_file.parent_path().parent_path());
       shards.push_back(open_tensor_file(path));
     } catch (const Error& problem) {
       problems.add(problem.what());

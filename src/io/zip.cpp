@@ -17,7 +17,7 @@ constexpr uint32_t kLocalHeader = 0x04034b50, kCentralHeader = 0x02014b50, kEnd 
 constexpr uint32_t kEnd64 = 0x06064b50, kEnd64Locator = 0x07064b50;
 constexpr size_t kLocalSize = 30, kCentralSize = 46, kEndSize = 22, kEnd64Size = 56,
                  kLocatorSize = 20;
-constexpr uint64_t kMaxEntries = 500'000;
+constexpr uint64_t kMaxEntries = 120'000;
 constexpr uint32_t kIn64 = 0xFFFFFFFF;  // "the value is in the zip64 field"
 
 struct CentralEntry {

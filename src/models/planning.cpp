@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "core/text.hpp"
+#include "io/tensor_file.hpp"
 #include "sampling/scheduler.hpp"
 #include "t2v/error.hpp"
 
@@ -104,6 +105,12 @@ std::string scheduler_class(const std::string& sampler, const Limits& limits) {
   throw Error(ErrorCode::usage, "bad value: --sampler: got '" + sampler + "'", did_you_mean(sampler, known));
 }
 
+/// The header of --init-latents now; its data, and whether it fits, when the run begins.
+void check_given_latents(const std::filesystem::path& file) {
+  if (file.empty() || io::open_tensor_file(file)->tensors().contains("latents")) return;
+  throw Error(ErrorCode::bad_input, "--init-latents: " + file.string() + ": wanted a tensor 'latents', got none");
+}
+
 }  // namespace
 
 void reject_adapters(const LoadOptions& options, const std::string& pipeline_class) {
@@ -119,6 +126,7 @@ int64_t random_seed() {
 
 Plan plan_request(const Request& request, const ModelInfo& info, const Limits& limits) {
   reject_foreign_flags(request, info);
+  check_given_latents(request.init_latents);
   Plan plan;
   plan.request = request;
   Request& r = plan.request;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/text.hpp"
+#include "io/json_error.hpp"
 #include "models/modelscope/family.hpp"
 #include "t2v/error.hpp"
 
@@ -44,7 +45,7 @@ std::unique_ptr<Model> open_model(const LoadOptions& options) {
   }
   throw Error(ErrorCode::unsupported,
               "unsupported pipeline: " + (checkpoint.path() / "model_index.json").string() + ": wanted one of " +
-                  join(known, " ") + ", got '" + checkpoint.pipeline_class() + "'");
+                  join(known, " ") + ", got '" + io::printable(checkpoint.pipeline_class(), 80) + "'");
 }
 
 }  // namespace t2v

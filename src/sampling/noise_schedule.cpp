@@ -95,6 +95,17 @@ Tensor make_betas(const io::Config& config, const NoiseDefaults& defaults,
                   (extra.empty() ? "" : " or " + extra) + ", got '" + schedule + "'");
 }
 
+/// Shares of variance: with any other number the cumulative product leaves 0 to 1, and its roots are NaN.
+void check_betas(const Tensor& betas, const std::string& where) {
+  const float* values = betas.const_data_ptr<float>();
+  for (int64_t i = 0; i < betas.numel(); ++i) {
+    if (values[i] >= 0.0F && values[i] <= 1.0F) continue;
+    throw Error(ErrorCode::bad_input,
+                where + ": beta_start, beta_end: wanted noise levels from 0 to 1, got " +
+                    std::to_string(values[i]) + " at timestep " + std::to_string(i));
+  }
+}
+
 }  // namespace
 
 Tensor NoiseSchedule::alpha_bar(int64_t t) const {
@@ -118,6 +129,7 @@ NoiseSchedule make_noise_schedule(const io::Config& config, const NoiseDefaults&
   noise.train_steps = config.get_int("num_train_timesteps", 1000, 2, 1000000);
   noise.beta_schedule = config.get_string("beta_schedule", defaults.beta_schedule);
   Tensor betas = make_betas(config, defaults, noise.beta_schedule, noise.train_steps);
+  check_betas(betas, config.where());
   const bool rescale = defaults.knows_zero_snr && config.get_bool("rescale_betas_zero_snr", false);
   if (rescale) {
     betas = rescale_zero_terminal_snr(betas);

@@ -22,6 +22,10 @@ uint32_t offset_of(uint32_t unit) { return (unit >> 10) << ((unit & 0x200) >> 6)
 // Longer grapheme clusters are never looked up whole, only character by character.
 constexpr size_t kWholeClusterBytes = 6;
 
+// NFKC makes UTF-8 at most 11 times as long (Unicode's FAQ on normalisation); a map that does more
+// was made to fill memory.
+constexpr size_t kMaxGrowth = 16;
+
 /// Length of the first extended grapheme cluster of `text`.
 size_t cluster_length(std::string_view text) {
   CodePoint point = first_code_point(text);
@@ -107,18 +111,24 @@ std::optional<std::string_view> Charsmap::replacement(std::string_view part) con
 std::string Charsmap::normalize(std::string_view text) const {
   std::string out;
   out.reserve(text.size());
+  const size_t limit = kMaxGrowth * (text.size() + 16);
+  const auto append = [&](std::string_view part) {
+    if (part.size() > limit - out.size())
+      fail(where_, "text grows more than " + std::to_string(kMaxGrowth) + " times");
+    out += part;
+  };
   while (!text.empty()) {
     std::string_view cluster = text.substr(0, cluster_length(text));
     text.remove_prefix(cluster.size());
     if (cluster.size() < kWholeClusterBytes) {
       if (const auto whole = replacement(cluster)) {
-        out += *whole;
+        append(*whole);
         continue;
       }
     }
     while (!cluster.empty()) {
       const std::string_view character = cluster.substr(0, first_code_point(cluster).bytes);
-      out += replacement(character).value_or(character);
+      append(replacement(character).value_or(character));
       cluster.remove_prefix(character.size());
     }
   }

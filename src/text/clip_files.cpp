@@ -4,6 +4,7 @@
 
 #include "io/json_error.hpp"
 #include "io/mmap_file.hpp"
+#include "io/model_links.hpp"
 #include "t2v/error.hpp"
 #include "text/clip_bpe.hpp"
 
@@ -14,7 +15,7 @@ using io::Json;
 
 namespace {
 
-constexpr size_t kMaxFileBytes = size_t{64} << 20;
+constexpr size_t kMaxFileBytes = size_t{16} << 20;  // CLIP's are 1 MB
 
 [[noreturn]] void fail(const std::string& where, const std::string& what) {
   throw Error(ErrorCode::bad_input, "bad tokenizer: " + where + ": " + what);
@@ -90,6 +91,8 @@ NamedTokens clip_defaults() {
 }  // namespace
 
 std::unique_ptr<ClipBpe> ClipBpe::open(const fs::path& folder) {
+  for (const char* name : {"tokenizer.json", "vocab.json", "merges.txt"})
+    io::refuse_foreign_link(folder / name, folder.parent_path());
   if (const fs::path file = folder / "tokenizer.json"; fs::exists(file)) {
     const Json json = io::load_json(file, {.max_bytes = kMaxFileBytes, .max_depth = 32});
     const std::string where = file.string();

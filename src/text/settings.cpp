@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "io/json_error.hpp"
+#include "io/model_links.hpp"
 #include "t2v/error.hpp"
 
 namespace t2v::text {
@@ -19,7 +20,7 @@ using io::Json;
 namespace {
 
 constexpr size_t kMaxTokenBytes = 4096;
-constexpr size_t kMaxAddedTokens = 10'000;
+constexpr size_t kMaxAddedTokens = 4096;  // T5 has 100; they are compared with each other
 // transformers writes int(1e30) for "no limit"; no text encoder here takes a prompt near this
 // length.
 constexpr double kUnlimited = 1e6;
@@ -100,6 +101,7 @@ std::optional<std::vector<NamedToken>> extra_tokens(const Json& config, const st
 
 Json load_object(const fs::path& file) {
   if (!fs::exists(file)) return Json::object();
+  io::refuse_foreign_link(file, file.parent_path().parent_path());
   Json json = io::load_json(file, {.max_bytes = size_t{16} << 20, .allow_nonfinite = true});
   if (!json.is_object())
     fail(file.string(), std::string("wanted an object, got ") + json.type_name());
@@ -126,7 +128,8 @@ int64_t max_length(const Json& config, const std::string& where) {
       fail(where, std::string(key) + ": wanted a number, got " + it->type_name());
     const double value = it->get<double>();
     if (value > kUnlimited) return 0;
-    if (!(value >= 1)) fail(where, std::string(key) + ": wanted at least 1, got " + it->dump());
+    // Room for the begin and end tokens.
+    if (!(value >= 2)) fail(where, std::string(key) + ": wanted at least 2, got " + it->dump());
     return static_cast<int64_t>(value);
   }
   return 0;
@@ -165,7 +168,9 @@ ById read_added_decoder(const Json& decoder, const std::string& where) {
 
 void read_added_file(const fs::path& file, const TokenizerSettings& settings, ById& out) {
   const Json tokens = load_object(file);
-  for (const auto& [content, id] : tokens.items()) {
+  for (const auto& row : tokens.items()) {
+    const std::string& content = row.key();
+    const Json& id = row.value();
     if (!id.is_number_unsigned())
       fail(file.string(), "wanted a token id, got " + io::printable(id.dump(), 40));
     const auto is_content = [&](const auto& token) { return token.content == content; };
@@ -201,9 +206,9 @@ TokenizerSettings read_settings(const fs::path& folder, NamedTokens defaults,
   settings.model_max_length = max_length(config, config_file.string());
   refuse_left_side(config, config_file.string());
   if (const auto it = config.find("extra_ids"); it != config.end() && !it->is_null()) {
-    if (!it->is_number_unsigned() || it->get<uint64_t>() > 10'000) {
+    if (!it->is_number_unsigned() || it->get<uint64_t>() > kMaxAddedTokens) {
       fail(config_file.string(),
-           "extra_ids: wanted 0 to 10000, got " + io::printable(it->dump(), 40));
+           "extra_ids: wanted 0 to " + std::to_string(kMaxAddedTokens) + ", got " + io::printable(it->dump(), 40));
     }
     settings.extra_ids = it->get<int64_t>();
   }

@@ -5,6 +5,7 @@
 #include "core/text.hpp"
 #include "io/json_error.hpp"
 #include "io/mmap_file.hpp"
+#include "io/model_links.hpp"
 #include "t2v/error.hpp"
 #include "text/spm.hpp"
 #include "text/spm_precheck.hpp"
@@ -16,8 +17,8 @@ using io::Json;
 
 namespace {
 
-constexpr size_t kMaxModelBytes = size_t{64} << 20;
-constexpr size_t kMaxPieceBytes = 4096;
+constexpr size_t kMaxModelBytes = size_t{32} << 20;  // UMT5's tokenizer.json has 17 MB
+constexpr size_t kMaxPieceBytes = 1024;
 
 [[noreturn]] void fail(const std::string& where, const std::string& what) {
   throw Error(ErrorCode::bad_input, "bad tokenizer: " + where + ": " + what);
@@ -107,7 +108,7 @@ Unigram::Pieces read_pieces(const Json& model, const std::string& where) {
 /// sentinels.
 std::unique_ptr<SpmTokenizer> open_json(const fs::path& folder, const fs::path& file) {
   const Json json = io::load_json(
-      file, {.max_bytes = kMaxModelBytes, .max_depth = 32, .max_items = size_t{8} << 20});
+      file, {.max_bytes = kMaxModelBytes, .max_depth = 32, .max_items = size_t{2} << 20});
   const std::string where = file.string();
   if (!json.is_object() || !json.contains("model") || !json.at("model").is_object())
     fail(where, "no model");
@@ -147,6 +148,8 @@ std::unique_ptr<SpmTokenizer> open_model(const fs::path& folder, const fs::path&
 }  // namespace
 
 std::unique_ptr<SpmTokenizer> SpmTokenizer::open(const fs::path& folder) {
+  for (const char* name : {"tokenizer.json", "spiece.model", "tokenizer.model"})
+    io::refuse_foreign_link(folder / name, folder.parent_path());
   if (const fs::path file = folder / "tokenizer.json"; fs::exists(file))
     return open_json(folder, file);
   for (const char* name : {"spiece.model", "tokenizer.model"}) {

@@ -15,8 +15,8 @@ namespace t2v::text {
 
 namespace {
 
-constexpr size_t kMaxPieces = 2'000'000;
-constexpr size_t kMaxPieceBytes = 4096;
+constexpr size_t kMaxPieces = 500'000;  // the largest published vocabulary has 256,000
+constexpr size_t kMaxPieceBytes = 1024;
 constexpr size_t kMaxCharsmapBytes = size_t{16} << 20;
 constexpr uint64_t kUnigram = 1;
 

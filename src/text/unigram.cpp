@@ -78,11 +78,12 @@ std::vector<Unigram::Node> Unigram::best_path(std::string_view word) const {
       if (start + depth == word.size()) break;
       const unsigned char wanted = byte_at(word, start + depth);
       const auto byte_of = [&](size_t id) { return byte_at(pieces_[id].first, depth); };
-      const auto range = std::ranges::equal_range(
-          sorted_.begin() + static_cast<std::ptrdiff_t>(low),
-          sorted_.begin() + static_cast<std::ptrdiff_t>(high), wanted, {}, byte_of);
-      low = static_cast<size_t>(range.begin() - sorted_.begin());
-      high = static_cast<size_t>(range.end() - sorted_.begin());
+      const auto begin = sorted_.begin() + static_cast<std::ptrdiff_t>(low);
+      const auto end = sorted_.begin() + static_cast<std::ptrdiff_t>(high);
+      const auto first = std::ranges::lower_bound(begin, end, wanted, {}, byte_of);
+      const auto last = std::ranges::upper_bound(first, end, wanted, {}, byte_of);
+      low = static_cast<size_t>(first - sorted_.begin());
+      high = static_cast<size_t>(last - sorted_.begin());
     }
     if (!has_character) offer(character, unk_id_, unknown_score_);
     start += character;

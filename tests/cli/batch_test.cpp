@@ -38,7 +38,7 @@ TEST_F(Batch, a_prompt_a_line_makes_numbered_files_with_one_load) {
   EXPECT_EQ(world_.loaded, 1);
 }
 
-TEST_F(Batch, one_bad_job_is_told_and_does_not_stop_the_others) {
+TEST_F(Batch, Row83_one_bad_job_is_told_and_does_not_stop_the_others) {
   const std::string jobs =
       write_file("jobs.jsonl",
                  "{\"prompt\":\"a\",\"output\":\"" + file("a.y4m") + "\"}\n" +
@@ -55,7 +55,7 @@ TEST_F(Batch, one_bad_job_is_told_and_does_not_stop_the_others) {
   EXPECT_THAT(listing(), Contains("e.y4m"));
 }
 
-TEST_F(Batch, resume_skips_what_is_done_and_still_whole) {
+TEST_F(Batch, Row84_resume_skips_what_is_done_and_still_whole) {
   const std::string jobs = write_file("jobs.txt", "a\nb\nc\n");
   const std::vector<std::string> line{"batch", jobs, "-o", file("%d.y4m"), "-y", "--resume"};
   EXPECT_THAT(statuses(run(line).out), ElementsAre("done", "done", "done"));
@@ -66,7 +66,7 @@ TEST_F(Batch, resume_skips_what_is_done_and_still_whole) {
   EXPECT_THAT(statuses(run(line).out), ElementsAre("skipped", "skipped", "done"));
 }
 
-TEST_F(Batch, a_torn_journal_line_costs_one_job_at_most) {
+TEST_F(Batch, Row85_a_torn_journal_line_costs_one_job_at_most) {
   const std::string jobs = write_file("jobs.txt", "a\nb\n");
   const std::vector<std::string> line{"batch", jobs,       "-o", file("%d.y4m"),
                                       "-y",    "--resume", "-s", "1"};
@@ -102,7 +102,7 @@ TEST_F(Batch, a_job_of_a_living_process_is_left_to_it_and_of_a_dead_one_taken_ov
   EXPECT_FALSE(std::filesystem::exists(jobs + ".claims"));
 }
 
-TEST_F(Batch, several_processes_share_the_work_without_doubling_any) {
+TEST_F(Batch, Row86_several_processes_share_the_work_without_doubling_any) {
   std::string text;
   constexpr int kJobs = 40;
   for (int i = 0; i < kJobs; ++i) text += "job " + std::to_string(i) + "\n";

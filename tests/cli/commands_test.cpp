@@ -57,7 +57,7 @@ TEST_F(Commands, progress_json_gives_steps_and_a_last_done_event) {
   EXPECT_GT(done["peak_rss_bytes"].get<int64_t>(), 1000000);
 }
 
-TEST_F(Commands, the_video_records_its_settings_and_from_runs_them_again) {
+TEST_F(Commands, Row92_the_video_records_its_settings_and_from_runs_them_again) {
   ASSERT_EQ(run({"-p", "a \"cat\"", "-n", "blurry", "-o", file("a.mp4"), "-s", "42", "--cfg", "7.5",
                  "--frames", "3", "--fps", "12.5"})
                 .code,
@@ -164,7 +164,7 @@ TEST_F(Commands, a_failed_decode_leaves_latents_and_names_the_command_that_finis
   EXPECT_EQ(run({"decode", file("l.safetensors"), "-o", file("a b.mp4")}).code, 0);
 }
 
-TEST_F(Commands, failures_of_the_engine_have_their_exit_codes) {
+TEST_F(Commands, Row49_failures_of_the_engine_have_their_exit_codes) {
   const auto code_of = [&](const std::function<void()>& fail) {
     world_.before_denoise = fail;
     const int code = run({"-p", "x", "-o", file("a.mp4"), "-q"}).code;
@@ -188,7 +188,7 @@ TEST_F(Commands, failures_of_the_engine_have_their_exit_codes) {
   EXPECT_EQ(code_of([] { throw Error(ErrorCode::interrupted, "interrupted"); }), 130);
 }
 
-TEST_F(Commands, a_dry_run_prints_the_plan_and_writes_nothing) {
+TEST_F(Commands, Row90_a_dry_run_prints_the_plan_and_writes_nothing) {
   const CommandResult text =
       run({"-p", "x", "-o", file("a.mp4"), "--save-latents", file("l.safetensors"), "--dry-run"});
   EXPECT_EQ(text.code, 0);
@@ -202,7 +202,7 @@ TEST_F(Commands, a_dry_run_prints_the_plan_and_writes_nothing) {
   EXPECT_EQ(world_.loaded, 0);
 }
 
-TEST_F(Commands, settings_of_a_hostile_file_are_a_bad_file) {
+TEST_F(Commands, Row75_settings_of_a_hostile_file_are_a_bad_file) {
   const auto y4m = write_file("a.gif.json", "{\"steps\": 1e99}");
   for (const char* settings :
        {"{\"steps\": 1e99}", "{\"steps\": {}}", "[]", "{\"fps\": \"nan\"}"}) {

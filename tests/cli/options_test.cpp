@@ -42,7 +42,7 @@ std::filesystem::path write_temp(const std::string& name, const std::string& tex
   return file;
 }
 
-TEST(Values, integers_name_range_and_nearest_legal_value) {
+TEST(Values, Row47_integers_name_range_and_nearest_legal_value) {
   EXPECT_EQ(parse_integer("--steps", "25", 1, 1000), 25);
   const Error error = error_of([] { parse_integer("--steps", "0", 1, 1000); });
   EXPECT_EQ(error.code(), ErrorCode::usage);
@@ -52,7 +52,7 @@ TEST(Values, integers_name_range_and_nearest_legal_value) {
             "the nearest legal value is 1000");
 }
 
-TEST(Values, numbers_refuse_what_is_no_finite_number) {
+TEST(Values, Row47_numbers_refuse_what_is_no_finite_number) {
   for (const char* text :
        {"nan", "NaN", "inf", "-inf", "1e400", "", " ", "1,5", "0x10", "1.5x", "--", "1 2"}) {
     EXPECT_EQ(error_of([&] { parse_number("--eta", text, 0, 1); }).code(), ErrorCode::usage)
@@ -64,7 +64,7 @@ TEST(Values, numbers_refuse_what_is_no_finite_number) {
   }
 }
 
-TEST(Values, rates_are_exact) {
+TEST(Values, Row69_rates_are_exact) {
   const auto rate = [](const char* text) { return parse_rational("--fps", text, 0.01, 240); };
   EXPECT_EQ(rate("24000/1001"), (Rational{24000, 1001}));
   EXPECT_EQ(rate("23.976"), (Rational{24000, 1001}));
@@ -81,7 +81,7 @@ TEST(Values, rates_are_exact) {
   }
 }
 
-TEST(Values, a_comma_locale_changes_nothing) {
+TEST(Values, Row80_a_comma_locale_changes_nothing) {
   const char* old = std::setlocale(LC_ALL, "de_DE.UTF-8");
   if (!old) old = std::setlocale(LC_ALL, "de_DE");
   EXPECT_DOUBLE_EQ(parse_number("--eta", "0.5", 0, 1), 0.5);
@@ -239,7 +239,7 @@ TEST(Config, bad_files_are_refused_by_line) {
             ErrorCode::bad_input);
 }
 
-TEST(Prompt, files_lose_byte_order_mark_carriage_returns_and_last_line_end) {
+TEST(Prompt, Row38_files_lose_byte_order_mark_carriage_returns_and_last_line_end) {
   const auto file = write_temp("t2v_prompt.txt", "\xEF\xBB\xBFone\r\ntwo\r\n");
   EXPECT_EQ(parse({"--prompt-file", file.string()}).request.prompt, "one\ntwo");
   EXPECT_EQ(error_of([] {
@@ -339,7 +339,7 @@ TEST(Settings, any_request_survives_the_way_through_json) {
   }
 }
 
-TEST(Settings, paths_lose_their_folders) {
+TEST(Settings, Row76_paths_lose_their_folders) {
   Invocation invocation;
   invocation.request.image = "/home/somebody/private/cat.png";
   invocation.load.vae = "/home/somebody/vae.safetensors";
@@ -399,7 +399,7 @@ TEST(Documents, no_two_options_of_a_command_share_a_name) {
   }
 }
 
-TEST(Output, formats_follow_the_extension_in_any_case) {
+TEST(Output, Row62_formats_follow_the_extension_in_any_case) {
   const auto format = [](const std::string& path) {
     OutputOptions output;
     output.path = path;

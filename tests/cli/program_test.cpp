@@ -108,7 +108,7 @@ TEST_F(Program, json_logs_carry_the_exit_code) {
             "--stpes\",\"hint\":\"did you mean '--steps'?\"}\n");
 }
 
-TEST_F(Program, an_existing_output_is_refused_and_left_alone) {
+TEST_F(Program, Row57_an_existing_output_is_refused_and_left_alone) {
   const std::string path = existing("a.mp4");
   expect_error(t2v({"-p", "x", "-o", path}), 6,
                "--output: " + path + ": wanted a new file, got an existing one",
@@ -121,7 +121,7 @@ TEST_F(Program, an_existing_output_is_refused_and_left_alone) {
   EXPECT_EQ(t2v({"-p", "x", "-o", file("f%04d.png")}).code, 6);
 }
 
-TEST_F(Program, places_that_can_not_be_written_end_the_run_before_it_starts) {
+TEST_F(Program, Row56_places_that_can_not_be_written_end_the_run_before_it_starts) {
   expect_error(
       t2v({"-p", "x", "-o", file("none/a.mp4")}), 6,
       "--output: " + file("none/a.mp4") + ": wanted an existing folder, got " + file("none"),
@@ -150,7 +150,7 @@ TEST_F(Program, missing_inputs_are_named) {
   EXPECT_EQ(t2v({"--prompt-file", none}).code, 3);
 }
 
-TEST_F(Program, standard_output_that_went_away_is_quiet) {
+TEST_F(Program, Row59_standard_output_that_went_away_is_quiet) {
   const ProgramResult result = t2v({"--help"}, [] {
     int ends[2];
     if (pipe(ends) != 0) _exit(99);
@@ -168,7 +168,7 @@ TEST_F(Program, a_full_disk_behind_standard_output_is_an_output_error) {
   EXPECT_EQ(full.code, 6);
 }
 
-TEST_F(Program, closed_descriptors_do_no_harm) {
+TEST_F(Program, Row81_closed_descriptors_do_no_harm) {
   EXPECT_EQ(t2v({"--version"},
                 [] {
                   close(0);
@@ -194,7 +194,7 @@ TEST_F(Program, a_prompt_comes_from_standard_input) {
   EXPECT_EQ(t2v({"-p", "-", "-o", path}, {}, std::string((1U << 20) + 1, 'a')).code, 2);
 }
 
-TEST_F(Program, works_in_a_comma_locale) {
+TEST_F(Program, Row80_works_in_a_comma_locale) {
   const std::string path = existing("a.mp4");
   EXPECT_EQ(
       t2v({"-p", "x", "--eta", "0.5", "-o", path}, [] { setenv("LC_ALL", "de_DE.UTF-8", 1); }).code,

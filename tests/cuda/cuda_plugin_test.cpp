@@ -79,7 +79,7 @@ TEST(CudaPlugin, LoadsOrNamesTheMissingLibrary) {
   }
 }
 
-TEST(CudaPlugin, WithoutADriverSaysSo) {
+TEST(CudaPlugin, Row51_WithoutADriverSaysSo) {
   if (cuda_likely()) GTEST_SKIP() << "this machine has an NVIDIA driver";
   const Error error = error_of([] { require_cuda(0); });
   EXPECT_EQ(error.code(), ErrorCode::no_resource);

@@ -29,7 +29,7 @@ TEST(Frames, values_are_rounded_half_to_even_and_clamped) {
   EXPECT_EQ(bytes(frames_to_rgb8(pixel({-3.0F, 7.5F, 0.999F}), 0)), (std::vector<int>{0, 255, 255}));
 }
 
-TEST(Frames, nan_and_inf_are_errors_that_name_the_frame) {
+TEST(Frames, Row43_nan_and_inf_are_errors_that_name_the_frame) {
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
                           -std::numeric_limits<float>::infinity()}) {
     try {

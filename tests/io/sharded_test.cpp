@@ -58,6 +58,27 @@ TEST_F(Sharded, Row20_symbolic_links_like_those_of_the_hub_cache_are_followed) {
       1u);
 }
 
+TEST_F(Sharded, Row20_links_that_lead_out_of_the_model_are_refused_by_name) {
+  shard("elsewhere/other.safetensors", {"t"});
+  shard("elsewhere/model-1.safetensors", {"t"});
+  shard("model/shared/same.safetensors", {"t"});
+  const auto index =
+      folder_.write("model/unet/m.index.json", R"({"weight_map":{"t":"model-1.safetensors"}})");
+  const auto link = folder_ / "model/unet/model-1.safetensors";
+  const auto link_to = [&](const std::string& target) {
+    std::filesystem::remove(link);
+    std::filesystem::create_symlink(target, link);
+  };
+  link_to("../../elsewhere/other.safetensors");
+  expect_bad([&] { io::open_sharded(index); }, "a link to");
+  link_to("/etc/passwd");
+  expect_bad([&] { io::open_sharded(index); }, "/etc/passwd");
+  link_to("../shared/same.safetensors");  // inside the model
+  EXPECT_EQ(io::open_sharded(index)->tensors().size(), 1u);
+  link_to("../../elsewhere/model-1.safetensors");  // a copy kept elsewhere
+  EXPECT_EQ(io::open_sharded(index)->tensors().size(), 1u);
+}
+
 TEST_F(Sharded, Row21_everything_wrong_is_reported_at_once) {
   shard("1.safetensors", {"a", "both"});
   shard("2.safetensors", {"b", "both"});

@@ -49,7 +49,7 @@ TEST(AsyncSink, passes_every_frame_in_order) {
   EXPECT_EQ(record.finished, 1);
 }
 
-TEST(AsyncSink, an_error_comes_back_at_a_later_write) {
+TEST(AsyncSink, Row89_an_error_comes_back_at_a_later_write) {
   Record record;
   record.fail_at = 3;
   AsyncSink sink(std::make_unique<RecordingSink>(record));
@@ -102,7 +102,7 @@ int64_t resident_bytes() {
   return resident * ::sysconf(_SC_PAGESIZE);
 }
 
-TEST(AsyncSink, memory_does_not_grow_with_the_clip) {
+TEST(AsyncSink, Row88_memory_does_not_grow_with_the_clip) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "sanitizers keep freed memory";
 #endif

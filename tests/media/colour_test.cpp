@@ -121,7 +121,7 @@ Picture chart() {
   return picture;
 }
 
-TEST(Colour, chart_patches_survive_every_container_within_three_levels) {
+TEST(Colour, Row66_chart_patches_survive_every_container_within_three_levels) {
   const Picture picture = chart();
   for (const char* name :
        {"c.mp4", "c.mov", "c.mkv", "c.webm", "c.gif", "c.webp", "c.y4m", "c.png"}) {

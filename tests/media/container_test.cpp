@@ -31,7 +31,7 @@ constexpr int64_t kWidth = 64, kHeight = 48;
 
 class ContainerMatrix : public testing::TestWithParam<std::tuple<Container, Rational, int64_t>> {};
 
-TEST_P(ContainerMatrix, keeps_count_duration_rate_and_pictures) {
+TEST_P(ContainerMatrix, Row68_keeps_count_duration_rate_and_pictures) {
   const auto& [container, fps, frames] = GetParam();
   TempFolder folder;
   const fs::path path = folder / container.file;
@@ -76,7 +76,7 @@ INSTANTIATE_TEST_SUITE_P(all, ContainerMatrix,
                          testing::Combine(testing::ValuesIn(kContainers), testing::ValuesIn(kRates),
                                           testing::ValuesIn(kLengths)));
 
-TEST(Containers, video_is_tagged_bt709_limited_yuv420p) {
+TEST(Containers, Row67_video_is_tagged_bt709_limited_yuv420p) {
   for (const char* name : {"a.mp4", "a.mov", "a.mkv", "a.webm"}) {
     TempFolder folder;
     write_clip(folder / name, spec_of(64, 48), 3);
@@ -104,7 +104,7 @@ std::string top_level_boxes(const std::vector<uint8_t>& file) {
   return names;
 }
 
-TEST(Containers, mp4_index_comes_before_the_pictures) {
+TEST(Containers, Row71_mp4_index_comes_before_the_pictures) {
   TempFolder folder;
   for (const char* name : {"a.mp4", "a.mov"}) {
     write_clip(folder / name, spec_of(64, 48), 97);
@@ -115,7 +115,7 @@ TEST(Containers, mp4_index_comes_before_the_pictures) {
   }
 }
 
-TEST(Containers, same_frames_give_the_same_bytes) {
+TEST(Containers, Row79_same_frames_give_the_same_bytes) {
   for (const char* name :
        {"a.mp4", "a.mov", "a.mkv", "a.webm", "a.gif", "a.webp", "a.y4m", "a.png"}) {
     TempFolder folder;

@@ -64,7 +64,7 @@ void expect_no_whole_file(const TempFolder& folder, const std::string& name) {
   }
 }
 
-TEST(Failures, no_frames_is_an_error_and_leaves_no_file) {
+TEST(Failures, Row70_no_frames_is_an_error_and_leaves_no_file) {
   for (const char* name : kFiles) {
     TempFolder folder;
     auto sink = open_sink(folder / name, spec_of(32, 32));
@@ -85,7 +85,7 @@ TEST(Failures, without_finish_nothing_appears) {
   }
 }
 
-TEST(Failures, an_existing_file_is_refused_at_open_and_kept) {
+TEST(Failures, Row57_an_existing_file_is_refused_at_open_and_kept) {
   for (const char* name : kFiles) {
     TempFolder folder;
     write_clip(folder / name, spec_of(32, 32), 2);
@@ -99,7 +99,7 @@ TEST(Failures, an_existing_file_is_refused_at_open_and_kept) {
   }
 }
 
-TEST(Failures, overwriting_is_atomic) {
+TEST(Failures, Row57_overwriting_is_atomic) {
   TempFolder folder;
   VideoSpec spec = spec_of(32, 32);
   write_clip(folder / "a.mp4", spec, 2);
@@ -112,7 +112,7 @@ TEST(Failures, overwriting_is_atomic) {
   EXPECT_FALSE(read_bytes(folder / "a.mp4") == before);
 }
 
-TEST(Failures, a_place_that_can_not_be_written_is_refused_at_open) {
+TEST(Failures, Row56_a_place_that_can_not_be_written_is_refused_at_open) {
   TempFolder folder;
   std::ofstream(folder / "file") << "x";
   for (const char* name : kFiles) {
@@ -125,7 +125,7 @@ TEST(Failures, a_place_that_can_not_be_written_is_refused_at_open) {
            [&] { open_sink(folder / (std::string(300, 'n') + ".mp4"), spec_of(32, 32)); });
 }
 
-TEST(Failures, a_read_only_folder_is_refused_at_open) {
+TEST(Failures, Row56_a_read_only_folder_is_refused_at_open) {
   if (::geteuid() == 0) GTEST_SKIP() << "root may write anywhere";
   TempFolder folder;
   fs::permissions(folder.path(), fs::perms::owner_read | fs::perms::owner_exec);
@@ -134,7 +134,7 @@ TEST(Failures, a_read_only_folder_is_refused_at_open) {
   fs::permissions(folder.path(), fs::perms::owner_all);
 }
 
-TEST(Failures, a_file_size_limit_is_an_output_error_not_a_signal) {
+TEST(Failures, Row55_a_file_size_limit_is_an_output_error_not_a_signal) {
   for (const char* name : kFiles) {
     TempFolder folder;
     const int code = exit_code_of([&] {
@@ -147,7 +147,7 @@ TEST(Failures, a_file_size_limit_is_an_output_error_not_a_signal) {
   }
 }
 
-TEST(Failures, a_full_disk_is_an_output_error_at_any_point) {
+TEST(Failures, Row54_a_full_disk_is_an_output_error_at_any_point) {
   TempFolder folder;
   if (::geteuid() != 0 || ::mount("none", folder.path().c_str(), "tmpfs", 0, "size=64k") != 0) {
     GTEST_SKIP() << "needs the right to mount a small file system";
@@ -165,7 +165,7 @@ TEST(Failures, a_full_disk_is_an_output_error_at_any_point) {
   ::umount(folder.path().c_str());
 }
 
-TEST(Failures, a_full_device_is_an_output_error) {
+TEST(Failures, Row54_a_full_device_is_an_output_error) {
   for (const char* format : {"y4m", "mkv", "mp4", "gif", "png", "webm"}) {
     VideoSpec spec = spec_of(64, 64);
     spec.format = format;
@@ -173,7 +173,7 @@ TEST(Failures, a_full_device_is_an_output_error) {
   }
 }
 
-TEST(Failures, a_closed_pipe_is_its_own_error) {
+TEST(Failures, Row59_a_closed_pipe_is_its_own_error) {
   for (const char* format : {"y4m", "mkv", "mp4", "gif", "webm"}) {
     const int code = exit_code_of([&] {
       int ends[2];
@@ -189,7 +189,7 @@ TEST(Failures, a_closed_pipe_is_its_own_error) {
   }
 }
 
-TEST(StandardOutput, carries_whole_streams) {
+TEST(StandardOutput, Row61_carries_whole_streams) {
   for (const char* format : {"y4m", "mp4", "mov", "mkv", "webm", "gif"}) {
     TempFolder folder;
     const fs::path file = folder / (std::string("stream.") + format);
@@ -231,7 +231,7 @@ TEST(StandardOutput, webp_is_refused) {
   EXPECT_EQ(code, exit_code(ErrorCode::usage));
 }
 
-TEST(StandardOutput, a_terminal_is_refused) {
+TEST(StandardOutput, Row60_a_terminal_is_refused) {
   const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY);
   if (terminal < 0 || ::grantpt(terminal) != 0 || ::unlockpt(terminal) != 0)
     GTEST_SKIP() << "no pseudo terminal here";
@@ -246,7 +246,7 @@ TEST(StandardOutput, a_terminal_is_refused) {
   EXPECT_EQ(code, exit_code(ErrorCode::usage));
 }
 
-TEST(Failures, a_killed_process_leaves_no_final_file) {
+TEST(Failures, Row53_a_killed_process_leaves_no_final_file) {
   for (const char* name : {"a.mp4", "a.mkv", "a.gif", "a.webp"}) {
     for (int trial = 0; trial < 6; ++trial) {
       TempFolder folder;

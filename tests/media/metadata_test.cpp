@@ -26,7 +26,7 @@ Json settings(size_t prompt_bytes = 0) {
 constexpr const char* kFiles[] = {"a.mp4",  "a.mov", "a.mkv", "a.webm",   "a.gif",
                                   "a.webp", "a.y4m", "a.png", "a%02d.png"};
 
-TEST(Metadata, round_trip_keeps_every_character) {
+TEST(Metadata, Row75_round_trip_keeps_every_character) {
   for (const size_t padding : {size_t{0}, size_t{253}, size_t{100'000}}) {
     const Json want = settings(padding);
     for (const char* name : kFiles) {
@@ -41,7 +41,7 @@ TEST(Metadata, round_trip_keeps_every_character) {
   }
 }
 
-TEST(Metadata, a_single_webp_picture_keeps_it_too) {
+TEST(Metadata, Row74_a_single_webp_picture_keeps_it_too) {
   TempFolder folder;
   VideoSpec spec = spec_of(32, 32);
   spec.metadata = settings().dump();

@@ -47,7 +47,7 @@ TEST(VideoReader, frame_limit_stops_early) {
   }
 }
 
-TEST(VideoReader, pictures_above_the_limit_are_refused) {
+TEST(VideoReader, Row39_pictures_above_the_limit_are_refused) {
   TempFolder folder;
   for (const char* name : {"a.png", "a.mp4", "a.webp"}) {
     write_clip(folder / name, spec_of(64, 64), std::string_view(name) == "a.png" ? 1 : 2);
@@ -86,7 +86,7 @@ TEST(VideoReader, a_playlist_can_not_make_it_read_other_files) {
   error_of(ErrorCode::bad_input, [&] { read_all("a.m3u8"); });
 }
 
-TEST(VideoReader, cut_and_flipped_bytes_never_crash) {
+TEST(VideoReader, Row39_cut_and_flipped_bytes_never_crash) {
   for (const char* name : {"a.mp4", "a.webp", "a.gif", "a.y4m", "a.mkv", "a.png"}) {
     TempFolder folder;
     VideoSpec spec = spec_of(32, 32);

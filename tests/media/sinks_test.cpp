@@ -21,7 +21,7 @@ TEST(Formats, are_known_by_extension_in_any_case) {
   EXPECT_EQ(format_from_path("whatever", "null"), "null");
 }
 
-TEST(Formats, unknown_ones_are_usage_errors_with_the_known_list) {
+TEST(Formats, Row62_unknown_ones_are_usage_errors_with_the_known_list) {
   for (const char* path : {"a.xyz", "a", "a.b/c", "mp4", ".mp4", "a."}) {
     const std::string message = error_of(ErrorCode::usage, [&] { format_from_path(path); });
     EXPECT_NE(message.find(".mp4"), std::string::npos) << message;
@@ -64,7 +64,7 @@ TEST(Patterns, anything_else_after_a_percent_sign_is_refused) {
   }
 }
 
-TEST(Settings, odd_sizes_are_refused_with_the_nearest_even_one) {
+TEST(Settings, Row65_odd_sizes_are_refused_with_the_nearest_even_one) {
   TempFolder folder;
   for (const char* name : {"a.mp4", "a.mov", "a.mkv", "a.webm", "a.y4m"}) {
     const std::string message =
@@ -146,7 +146,7 @@ TEST(Settings, bad_values_are_usage_errors_that_name_the_flag) {
   }
 }
 
-TEST(Settings, an_unknown_encoder_option_is_named) {
+TEST(Settings, Row77_an_unknown_encoder_option_is_named) {
   EncoderRequest request{.width = 32,
                          .height = 32,
                          .codecs = {"libx264"},
@@ -158,7 +158,7 @@ TEST(Settings, an_unknown_encoder_option_is_named) {
   EXPECT_NE(message.find("did you mean 'crf'"), std::string::npos) << message;
 }
 
-TEST(Settings, a_missing_encoder_falls_back_to_the_next) {
+TEST(Settings, Row63_a_missing_encoder_falls_back_to_the_next) {
   EncoderRequest request{.width = 32,
                          .height = 32,
                          .codecs = {"not-built-in", "mpeg4"},

@@ -154,14 +154,14 @@ std::string message_of(const Manifest& manifest) {
   return "accepted";
 }
 
-TEST(UNet3DStrictness, a_missing_tensor_is_named) {
+TEST(UNet3DStrictness, Row13_a_missing_tensor_is_named) {
   Manifest manifest = test::read_manifest(golden("basic")["tensors"]);
   ASSERT_EQ(manifest.erase("down_blocks.0.temp_convs.1.conv4.3.bias"), 1U);
   EXPECT_EQ(message_of(manifest),
             ": down_blocks.0.temp_convs.1.conv4.3.bias: wanted a tensor [32], got none of that name");
 }
 
-TEST(UNet3DStrictness, a_misshaped_tensor_is_named_with_both_shapes) {
+TEST(UNet3DStrictness, Row14_a_misshaped_tensor_is_named_with_both_shapes) {
   Manifest manifest = test::read_manifest(golden("basic")["tensors"]);
   manifest.at("down_blocks.0.temp_convs.0.conv2.3.weight") = {32, 32, 1, 3, 3};
   EXPECT_EQ(message_of(manifest), ": down_blocks.0.temp_convs.0.conv2.3.weight: wanted [32, 32, 3, 1, 1], got "
@@ -177,7 +177,7 @@ TEST(UNet3DStrictness, a_renamed_tensor_is_missing) {
                                   "[64, 16], got none of that name");
 }
 
-TEST(UNet3DStrictness, a_tensor_nobody_wants_is_named) {
+TEST(UNet3DStrictness, Row13_a_tensor_nobody_wants_is_named) {
   Manifest manifest = test::read_manifest(golden("basic")["tensors"]);
   manifest["up_blocks.7.resnets.0.norm1.weight"] = {32};
   EXPECT_EQ(message_of(manifest),

@@ -121,7 +121,7 @@ TEST_F(Folders, the_config_may_ask_for_the_attention_mask) {
   EXPECT_FALSE(test::is_close(with, without, 1e-3));
 }
 
-TEST_F(Folders, ids_beyond_the_embedding_are_refused_with_both_numbers) {
+TEST_F(Folders, Row36_ids_beyond_the_embedding_are_refused_with_both_numbers) {
   write_clip(6, 6);
   const Error error = error_of([&] { open().encode("a"); });
   EXPECT_EQ(error.code(), ErrorCode::bad_input);
@@ -135,7 +135,7 @@ TEST_F(Folders, more_tokens_than_positions_are_refused_with_both_numbers) {
   EXPECT_THAT(error.what(), HasSubstr("at most 6 tokens (max_position_embeddings), got 9"));
 }
 
-TEST_F(Folders, missing_and_unused_tensors_are_named) {
+TEST_F(Folders, Row13_missing_and_unused_tensors_are_named) {
   write_clip(7, 6);
   test::Manifest manifest = manifest_;
   manifest.erase("final_layer_norm.bias");

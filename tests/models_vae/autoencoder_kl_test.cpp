@@ -161,7 +161,7 @@ std::string message_of(const Manifest& manifest) {
   return "accepted";
 }
 
-TEST(VaeStrictness, missing_misshaped_and_unused_tensors_are_named) {
+TEST(VaeStrictness, Row14_missing_misshaped_and_unused_tensors_are_named) {
   const Manifest whole = test::read_manifest(golden("basic")["tensors"]);
   Manifest missing = whole;
   ASSERT_EQ(missing.erase("post_quant_conv.weight"), 1U);

@@ -26,7 +26,7 @@ std::vector<std::string> run_names() {
 INSTANTIATE_TEST_SUITE_P(diffusers, WholeRun, testing::ValuesIn(run_names()),
                          [](const auto& info) { return info.param; });
 
-TEST(Pipeline, same_seed_gives_the_same_latents_and_another_seed_others) {
+TEST(Pipeline, Row78_same_seed_gives_the_same_latents_and_another_seed_others) {
   const TempFolder folder;
   const io::Json golden = pipelines_golden();
   write_tiny_checkpoint(folder.path(), golden, golden["runs"]["default"]["scheduler"]);

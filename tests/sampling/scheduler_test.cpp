@@ -282,7 +282,7 @@ struct Refusal {
   const char* message;
 };
 
-TEST(Refusals, name_the_key_and_what_was_wanted) {
+TEST(Refusals, Row48_name_the_key_and_what_was_wanted) {
   const Refusal refusals[] = {
       {"ddim", kEpsilon, 0, "2 steps: wanted 1 to 100000, got 0"},
       {"ddim", kEpsilon, 1001, "2 steps: wanted 1 to 1000"},
@@ -332,7 +332,7 @@ TEST(Refusals, sigma_grids_need_a_sampler_that_walks_sigmas) {
               StartsWith("2 sigmas: wanted one of"));
 }
 
-TEST(Refusals, a_singular_step_is_our_error_not_the_solvers) {
+TEST(Refusals, Row47_a_singular_step_is_our_error_not_the_solvers) {
   const char* json = R"({"use_karras_sigmas":true,"solver_order":3,"lower_order_final":false})";
   EXPECT_THAT(error_of([&] {
                 const auto scheduler = make_scheduler("unipc", config_of(json), with_steps(16));

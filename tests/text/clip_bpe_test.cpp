@@ -110,7 +110,7 @@ TEST_F(ClipTokenizer, reads_the_single_file_of_transformers_5) {
   }
 }
 
-TEST_F(ClipTokenizer, reports_the_text_that_did_not_fit) {
+TEST_F(ClipTokenizer, Row37_reports_the_text_that_did_not_fit) {
   const auto tokenizer = open_form("sd1");
   std::string prompt;
   for (int i = 0; i < 75; ++i) {
@@ -126,7 +126,7 @@ TEST_F(ClipTokenizer, reports_the_text_that_did_not_fit) {
   EXPECT_EQ(test::error_of([&] { tokenizer->encode("a", 1); }).code(), ErrorCode::usage);
 }
 
-TEST_F(ClipTokenizer, takes_any_bytes_for_a_prompt) {
+TEST_F(ClipTokenizer, Row37_takes_any_bytes_for_a_prompt) {
   const auto tokenizer = open_form("sd2");
   EXPECT_EQ(tokenizer->encode("a\xFF\xC3z").ids, tokenizer->encode("a\uFFFD\uFFFDz").ids);
   EXPECT_EQ(tokenizer->encode(std::string("a\0b", 3)).ids.size(), 77u);
@@ -153,7 +153,7 @@ struct BadFile {
   const char* message;
 };
 
-TEST(ClipTokenizerFiles, malformed_files_are_refused_by_name) {
+TEST(ClipTokenizerFiles, Row35_malformed_files_are_refused_by_name) {
   const std::string vocabulary =
       R"({"a":0,"b":1,"a</w>":2,"b</w>":3,"ab</w>":4,"<|startoftext|>":5,"<|endoftext|>":6})";
   const std::vector<BadFile> cases = {
@@ -209,7 +209,7 @@ TEST(ClipTokenizerFiles, what_is_missing_or_unknown_is_said) {
   EXPECT_EQ(unknown.hint(), "did you mean 'CLIPTokenizer'?");
 }
 
-TEST(ClipTokenizerFiles, a_byte_outside_the_vocabulary_is_the_unknown_token_or_an_error) {
+TEST(ClipTokenizerFiles, Row35_a_byte_outside_the_vocabulary_is_the_unknown_token_or_an_error) {
   test::TempFolder folder;
   folder.write(
       "vocab.json",

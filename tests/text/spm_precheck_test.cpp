@@ -73,7 +73,7 @@ TEST(SpmPrecheck, a_hand_made_model_is_read) {
   EXPECT_EQ(model.pieces[5].type, PieceType::byte);
 }
 
-TEST(SpmPrecheck, hostile_models_are_refused) {
+TEST(SpmPrecheck, Row34_hostile_models_are_refused) {
   struct Case {
     std::string model;
     const char* message;
@@ -82,7 +82,7 @@ TEST(SpmPrecheck, hostile_models_are_refused) {
   const Case cases[] = {
       {"", "no pieces"},
       {"version https://git-lfs.github.com/spec/v1\n", "not a SentencePiece model"},
-      {basic_pieces() + piece(std::string(200'000, 'x')), "4096"},
+      {basic_pieces() + piece(std::string(200'000, 'x')), "1024"},
       {basic_pieces() + piece(""), "empty piece"},
       {basic_pieces() + piece("a", nan), "score"},
       {basic_pieces() + piece("a", std::numeric_limits<float>::infinity()), "score"},
@@ -111,7 +111,7 @@ TEST(SpmPrecheck, hostile_models_are_refused) {
   EXPECT_EQ(bpe.code(), ErrorCode::unsupported);
 }
 
-TEST(SpmPrecheck, a_trie_that_leaves_its_array_is_refused_when_it_is_met) {
+TEST(SpmPrecheck, Row34_a_trie_that_leaves_its_array_is_refused_when_it_is_met) {
   // Root with offset 0, the unit of 'a' with a far offset and with a leaf: reading the leaf would
   // be out of bounds.
   std::string trie(4 * 128, '\0');
@@ -129,7 +129,24 @@ TEST(SpmPrecheck, a_trie_that_leaves_its_array_is_refused_when_it_is_met) {
   EXPECT_EQ(test::error_of([&] { far.normalize("a"); }).code(), ErrorCode::bad_input);
 }
 
-TEST(SpmPrecheck, no_mutation_of_a_model_does_more_than_throw_an_error) {
+TEST(SpmPrecheck, Row34_a_map_that_makes_text_grow_without_end_is_refused) {
+  // 'a' becomes a megabyte; the unit of 'a' has a leaf behind it whose value is 0, the first
+  // replacement.
+  std::string trie(4 * 128, '\0');
+  const auto put = [&](size_t at, uint32_t unit) { trie.replace(at * 4, 4, little_endian(unit)); };
+  put('a', 'a' | 1 << 8 | 1 << 10);
+  put('a' ^ 1, 0x80000000);
+  const std::string head = little_endian(static_cast<uint32_t>(trie.size())) + trie;
+  const Charsmap huge(head + std::string(1 << 20, 'x'), "spiece.model");
+  const Error error = test::error_of([&] { huge.normalize("an apple"); });
+  EXPECT_EQ(error.code(), ErrorCode::bad_input);
+  EXPECT_THAT(error.what(), HasSubstr("grows"));
+  // Eleven times, the most that Unicode asks for, is taken.
+  const Charsmap legal(head + std::string(11, 'x'), "spiece.model");
+  EXPECT_EQ(legal.normalize(std::string(1000, 'a')).size(), 11'000U);
+}
+
+TEST(SpmPrecheck, Row34_no_mutation_of_a_model_does_more_than_throw_an_error) {
   const std::string good = test::read_text(test::kGolden / "bytes.model");
   std::mt19937 random(7);
   const auto below = [&](size_t limit) {

@@ -82,7 +82,7 @@ TEST(T5Tokenizer, counts_unknown_runs_and_reports_the_text_that_did_not_fit) {
   EXPECT_EQ(tokenizer->encode("a\xFF").ids, tokenizer->encode("a\uFFFD").ids);
 }
 
-TEST(T5Tokenizer, takes_a_megabyte) {
+TEST(T5Tokenizer, Row37_takes_a_megabyte) {
   const Json golden = io::load_json(test::kGolden / "t5_forms.json");
   const auto tokenizer = open_form(golden.at("forms").at("plain_alone"));
   for (const std::string& unit :
@@ -100,7 +100,7 @@ struct BadJson {
   const char* message;
 };
 
-TEST(T5TokenizerFiles, malformed_tokenizer_json_is_refused) {
+TEST(T5TokenizerFiles, Row35_malformed_tokenizer_json_is_refused) {
   const BadJson cases[] = {
       {R"([])", "no model"},
       {R"({"model":{"type":"BPE","vocab":{}}})", "wanted Unigram"},

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// What several threads use at once: the table of mapped files that the SIGBUS handler reads, and the list of temporary
+// files that signal handlers remove. ThreadSanitizer watches this test (tests/sanitized).
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "io/atomic_file.hpp"
+#include "io/mmap_file.hpp"
+#include "io_support.hpp"
+
+namespace t2v::io {
+namespace {
+
+constexpr int kThreads = 4, kRounds = 50;
+
+void in_threads(const std::function<void(int)>& work) {
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) threads.emplace_back(work, i);
+  for (auto& thread : threads) thread.join();
+}
+
+TEST(Threads, files_are_mapped_and_left_side_by_side) {
+  const test::TempFolder folder;
+  const auto file = folder.write("a", "bytes");
+  in_threads([&](int) {
+    for (int round = 0; round < kRounds; ++round) {
+      const auto mapped = MmapFile::open(file);
+      EXPECT_EQ(mapped->bytes().size(), 5U);
+      EXPECT_TRUE(mapped->unchanged());
+    }
+  });
+}
+
+TEST(Threads, files_are_written_and_dropped_side_by_side) {
+  const test::TempFolder folder;
+  in_threads([&](int thread) {
+    for (int round = 0; round < kRounds; ++round) {
+      const auto name = "f" + std::to_string(thread) + "_" + std::to_string(round);
+      AtomicFile file(folder / name);
+      if (round % 2 == 0) continue;  // dropped
+      file.write("x");
+      file.commit();
+    }
+  });
+  EXPECT_EQ(folder.list().size(), size_t{kThreads * kRounds / 2});
+}
+
+}  // namespace
+}  // namespace t2v::io
