@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 ROOT = Path(__file__).resolve().parents[2]
-MERGES = ROOT / "tests/data/clip/merges.txt"
+MERGES = ROOT / "models/clip-tokenizer/merges.txt"
 
 WORDS = """a the red blue green golden ancient tiny huge circle square cat dog astronaut panda robot dragon ship
 city forest ocean desert mountain river street kitchen spaceship balloon horse dancer children riding eating

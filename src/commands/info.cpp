@@ -13,6 +13,7 @@
 #include "commands/tools.hpp"
 #include "core/text.hpp"
 #include "io/checkpoint.hpp"
+#include "io/single_file.hpp"
 #include "io/tensor_file.hpp"
 #include "media/metadata.hpp"
 #include "media/video_reader.hpp"
@@ -62,6 +63,14 @@ Json checkpoint_json(const std::string& path, const Tools& tools) {
   return report;
 }
 
+/// What a weight file is, where its names tell: the config that its network would have.
+void describe_part(Json& report, const std::string& path) {
+  const auto part = io::original_component("motion_adapter", path);
+  if (!part) return;
+  report["component"] = part->class_name;
+  report["config"] = part->config().json();
+}
+
 int64_t element_count(const io::TensorView& view) {
   return std::accumulate(view.shape.begin(), view.shape.end(), int64_t{1}, std::multiplies<>());
 }
@@ -85,9 +94,10 @@ Json tensors_json(const std::string& path, FileKind kind) {
     if (const auto found = file->metadata().find("settings"); found != file->metadata().end()) {
       report["settings"] = io::parse_json(found->second, path);
     }
-  } else if (!file->metadata().empty()) {
-    report["metadata"] = file->metadata();
+    return report;
   }
+  if (!file->metadata().empty()) report["metadata"] = file->metadata();
+  describe_part(report, path);
   return report;
 }
 

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "cli/preflight.hpp"
+#include "io/single_file.hpp"
 #include "io/tensor_file.hpp"
 #include "media/metadata.hpp"
 #include "t2v/error.hpp"
@@ -37,8 +38,9 @@ FileKind kind_of(const std::string& path) {
   std::error_code problem;
   if (fs::is_directory(path, problem)) return FileKind::checkpoint;
   if (cli::is_frame_pattern(path) || !looks_like_tensors(path)) return FileKind::media;
-  return io::open_tensor_file(path)->tensors().contains("latents") ? FileKind::latents
-                                                                   : FileKind::weights;
+  const auto file = io::open_tensor_file(path);
+  if (file->tensors().contains("latents")) return FileKind::latents;
+  return io::single_file_layout(*file) ? FileKind::checkpoint : FileKind::weights;
 }
 
 std::string read_settings(const std::string& path) {

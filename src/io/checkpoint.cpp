@@ -10,6 +10,7 @@
 #include "io/json_error.hpp"
 #include "io/mmap_file.hpp"
 #include "io/model_links.hpp"
+#include "io/single_file.hpp"
 #include "t2v/error.hpp"
 
 namespace t2v::io {
@@ -113,6 +114,7 @@ std::optional<std::string> component_class(const std::string& name, const Json& 
 }  // namespace
 
 Config Component::config() const {
+  if (derived_config) return Config(*derived_config, path.string());
   if (const auto file = find_config(*this)) {
     refuse_foreign_link(*file, path.parent_path());
     return Config::load(*file);
@@ -123,7 +125,7 @@ Config Component::config() const {
   throw bad_model(path.string(), "wanted " + std::string(names.front()) + ", got no such file");
 }
 
-bool Component::has_config() const { return find_config(*this).has_value(); }
+bool Component::has_config() const { return derived_config || find_config(*this).has_value(); }
 
 std::optional<fs::path> Component::find_weights(std::string_view variant) const {
   if (!weight_file.empty()) return weight_file;
@@ -141,6 +143,7 @@ std::optional<fs::path> Component::find_weights(std::string_view variant) const 
 }
 
 std::shared_ptr<const TensorFile> Component::weights(std::string_view variant) const {
+  if (shown_weights) return shown_weights;
   const auto file = find_weights(variant);
   if (!file) {
     throw bad_model(path.string(),
@@ -159,7 +162,10 @@ std::shared_ptr<const TensorFile> Component::weights(std::string_view variant) c
 Checkpoint Checkpoint::open(const fs::path& folder) {
   const std::string where = folder.string();
   if (!is_there(folder)) throw bad_model(where, "no such folder");
-  if (!is_folder(folder)) throw bad_model(where, "wanted a model folder, got a file");
+  if (folder.extension() == ".json") {
+    throw bad_model(where, "wanted a model folder, got a file of it", "give the folder");
+  }
+  if (!is_folder(folder)) return open_single_file(folder);
   const fs::path index_file = folder / "model_index.json";
   if (!is_there(index_file)) {
     throw bad_model(where, "wanted a model folder with model_index.json, got a folder without",
@@ -181,6 +187,16 @@ Checkpoint Checkpoint::open(const fs::path& folder) {
   return checkpoint;
 }
 
+Checkpoint Checkpoint::made_of(fs::path path, Config index,
+                               std::map<std::string, Component, std::less<>> components) {
+  Checkpoint checkpoint;
+  checkpoint.path_ = std::move(path);
+  checkpoint.index_ = std::make_shared<const Config>(std::move(index));
+  checkpoint.pipeline_class_ = checkpoint.index_->get_string("_class_name");
+  checkpoint.components_ = std::move(components);
+  return checkpoint;
+}
+
 bool Checkpoint::has(std::string_view name) const {
   return components_.find(name) != components_.end();
 }
@@ -189,8 +205,13 @@ const Component& Checkpoint::component(std::string_view name) const {
   if (const auto it = components_.find(name); it != components_.end()) return it->second;
   std::vector<std::string> names;
   for (const auto& [present, component] : components_) names.push_back(present);
-  throw bad_model(path_.string(), "wanted a component '" + std::string(name) + "', got " +
-                                      (names.empty() ? "none" : join(names, ", ")));
+  std::string hint;
+  if (name == "vae") hint = "--vae PATH gives an autoencoder";
+  if (name == "text_encoder") hint = "--text-encoder PATH gives one";
+  throw bad_model(path_.string(),
+                  "wanted a component '" + std::string(name) + "', got " +
+                      (names.empty() ? "none" : join(names, ", ")),
+                  hint);
 }
 
 void Checkpoint::override_component(std::string_view name, const fs::path& path) {
@@ -204,10 +225,19 @@ void Checkpoint::override_component(std::string_view name, const fs::path& path)
     const bool is_model = is_there(path / "model_index.json") && is_folder(path / name);
     component.path = is_model ? path / name : path;
     component.weight_file.clear();
+    component.derived_config = nullptr;
+    component.shown_weights = nullptr;
+  } else if (auto original = original_component(name, path)) {
+    component = std::move(*original);
+    return;
   } else {
     component.weight_file = path;
+    component.shown_weights = nullptr;
     const fs::path beside = path.has_parent_path() ? path.parent_path() : fs::path(".");
-    if (is_there(beside / "config.json")) component.path = beside;
+    if (is_there(beside / "config.json")) {
+      component.path = beside;
+      component.derived_config = nullptr;
+    }
   }
   if (const auto config = find_config(component)) {
     if (const auto class_name = class_in_config(*config); !class_name.empty())

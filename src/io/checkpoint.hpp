@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A checkpoint in diffusers' folder layout: model_index.json and its component folders.
+// A checkpoint: diffusers' folder layout (model_index.json and its component folders), or the same parts out of one file.
 #pragma once
 
 #include <filesystem>
@@ -14,12 +14,15 @@
 
 namespace t2v::io {
 
-/// One component folder: config.json (or scheduler_config.json, ...) and the weight files beside it.
+/// One component folder: config.json (or scheduler_config.json, ...) and the weight files beside it. A part of a single
+/// file has both derived from that file instead (single_file.hpp).
 struct Component {
   std::string name;            ///< "unet"
   std::string class_name;      ///< "UNet3DConditionModel", from model_index.json (or config.json's _class_name / architectures)
   std::filesystem::path path;  ///< the folder
   std::filesystem::path weight_file = {};  ///< set when one file replaces the folder's weights
+  std::shared_ptr<const Json> derived_config = {};       ///< stands for the config file
+  std::shared_ptr<const TensorFile> shown_weights = {};  ///< stands for what weight_file holds
 
   Config config() const;  ///< config.json / scheduler_config.json / tokenizer_config.json / preprocessor_config.json
   /// Picks the weight file(s): diffusion_pytorch_model or model, safetensors before .bin, plain before `.fp16` unless
@@ -32,8 +35,10 @@ struct Component {
 
 class Checkpoint {
  public:
-  /// Reads and checks model_index.json; opens no weight file.
-  static Checkpoint open(const std::filesystem::path& folder);
+  /// A folder: reads and checks model_index.json, opens no weight file. A file: see open_single_file().
+  static Checkpoint open(const std::filesystem::path& path);
+  static Checkpoint made_of(std::filesystem::path path, Config index,
+                            std::map<std::string, Component, std::less<>> components);
 
   const std::string& pipeline_class() const { return pipeline_class_; }
   const std::filesystem::path& path() const { return path_; }
@@ -42,7 +47,8 @@ class Checkpoint {
   /// Error{bad_input} when absent, with the list of those present.
   const Component& component(std::string_view name) const;
   const std::map<std::string, Component, std::less<>>& components() const { return components_; }
-  /// Replaces a component by another folder, or by a weight file (its own config.json beside it, else the old config).
+  /// Replaces a component by another folder, or by a weight file. One in an original spelling brings its config; else it is
+  /// the config.json beside the file, else the old one.
   void override_component(std::string_view name, const std::filesystem::path& path);
 
  private:
@@ -54,8 +60,10 @@ class Checkpoint {
 
 /// Where a model name is looked up: as a path, then $T2V_MODELS, the install's share/t2v/models, the source tree's models/.
 std::filesystem::path resolve_model(const std::string& path_or_name);
-/// All models found in those places (folders with a model_index.json).
+/// All models found in those places (folders with a model_index.json, single-file checkpoints).
 std::vector<std::filesystem::path> find_models();
+/// A file or folder of the installation's own share/t2v/models (or the source tree's). Error{bad_input} when it is not there.
+std::filesystem::path own_file(const std::string& name);
 
 /// Hex digest over configs and weight headers (names, dtypes, shapes) plus each weight file's size and samples of its
 /// bytes: changes when a model's content does, costs milliseconds for gigabytes.

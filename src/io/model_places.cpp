@@ -9,6 +9,7 @@
 #include "core/text.hpp"
 #include "io/checkpoint.hpp"
 #include "io/json_error.hpp"
+#include "io/single_file.hpp"
 #include "t2v/error.hpp"
 
 namespace t2v::io {
@@ -24,7 +25,7 @@ bool is_folder(const fs::path& path) {
 
 bool is_model(const fs::path& path) {
   std::error_code ignored;
-  return fs::exists(path / "model_index.json", ignored);
+  return fs::exists(path / "model_index.json", ignored) || is_single_file_checkpoint(path);
 }
 
 /// <prefix>/share/t2v/models, where the binary that holds this code lies in <prefix>/bin, lib or
@@ -43,6 +44,16 @@ std::optional<fs::path> installed_models() {
   return std::nullopt;
 }
 
+/// Where this installation keeps what it brings along.
+std::vector<fs::path> own_places() {
+  std::vector<fs::path> places;
+  if (const auto installed = installed_models()) places.push_back(*installed);
+#ifdef T2V_SOURCE_MODELS
+  places.emplace_back(T2V_SOURCE_MODELS);
+#endif
+  return places;
+}
+
 std::vector<fs::path> model_places() {
   std::vector<fs::path> places;
   if (const char* list = std::getenv("T2V_MODELS")) {
@@ -53,10 +64,7 @@ std::vector<fs::path> model_places() {
       rest.remove_prefix(std::min(rest.size(), part.size() + 1));
     }
   }
-  if (const auto installed = installed_models()) places.push_back(*installed);
-#ifdef T2V_SOURCE_MODELS
-  places.emplace_back(T2V_SOURCE_MODELS);
-#endif
+  for (const auto& place : own_places()) places.push_back(place);
   return places;
 }
 
@@ -92,7 +100,9 @@ fs::path resolve_model(const std::string& path_or_name) {
   std::vector<std::string> names, searched{"the path itself"};
   for (const auto& model : find_models()) {
     names.push_back(model.filename().string());
-    if (names.back() == path_or_name) return model;
+    if (names.back() == path_or_name || (!is_folder(model) && model.stem() == path_or_name)) {
+      return model;
+    }
   }
   for (const auto& place : places) searched.push_back(place.string());
   throw Error(ErrorCode::bad_input,
@@ -100,6 +110,18 @@ fs::path resolve_model(const std::string& path_or_name) {
                   ": wanted a path or a model's name, got nothing in " + join(searched, ", "),
               names.empty() ? "set T2V_MODELS to the folder of your models"
                             : did_you_mean(path_or_name, names));
+}
+
+fs::path own_file(const std::string& name) {
+  std::error_code ignored;
+  std::vector<std::string> searched;
+  for (const auto& place : own_places()) {
+    if (fs::exists(place / name, ignored)) return place / name;
+    searched.push_back(place.string());
+  }
+  throw Error(ErrorCode::bad_input,
+              "incomplete installation: wanted " + name + " in " + join(searched, ", ") + ", got none",
+              "install t2v again");
 }
 
 }  // namespace t2v::io

@@ -27,19 +27,6 @@ constexpr int64_t kClipLength =
 
 std::string normalize(std::string_view text) { return lower(collapse_spaces(nfc(text))); }
 
-/// GPT-2's letters for bytes: printable Latin-1 stands for itself, the rest for U+0100 on, in
-/// order.
-std::array<std::string, 256> byte_letters() {
-  std::array<std::string, 256> letters;
-  char32_t next = 0x100;
-  for (char32_t byte = 0; byte < 256; ++byte) {
-    const bool printable =
-        (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
-    append_utf8(letters[byte], printable ? byte : next++);
-  }
-  return letters;
-}
-
 enum class Class { space, letter, number, other };
 
 Class class_of(char32_t code_point) {
@@ -78,6 +65,17 @@ uint64_t pair_key(int32_t left, int32_t right) {
 }
 
 }  // namespace
+
+std::array<std::string, 256> ClipBpe::byte_letters() {
+  std::array<std::string, 256> letters;
+  char32_t next = 0x100;
+  for (char32_t byte = 0; byte < 256; ++byte) {
+    const bool printable =
+        (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
+    append_utf8(letters[byte], printable ? byte : next++);
+  }
+  return letters;
+}
 
 ClipBpe::ClipBpe(const Vocabulary& vocabulary, const Merges& merges,
                  const TokenizerSettings& settings, const std::string& where)

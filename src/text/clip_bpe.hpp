@@ -26,12 +26,17 @@ class ClipBpe final : public Tokenizer {
   using Vocabulary = std::vector<std::pair<std::string, int64_t>>;  // token and id
   using Merges = std::vector<std::pair<std::string, std::string>>;  // in rank order
 
-  /// Reads tokenizer.json when it is there (like transformers), else vocab.json and merges.txt.
+  /// Reads tokenizer.json when it is there (like transformers), else vocab.json and merges.txt. Without vocab.json the ids
+  /// are those that CLIP gave to these merges.
   static std::unique_ptr<ClipBpe> open(const std::filesystem::path& folder);
 
   /// `where` names the source in messages. Throws Error{bad_input}.
   ClipBpe(const Vocabulary& vocabulary, const Merges& merges, const TokenizerSettings& settings,
           const std::string& where);
+
+  /// GPT-2's letters for bytes: printable Latin-1 stands for itself, the rest for U+0100 on, in
+  /// order.
+  static std::array<std::string, 256> byte_letters();
 
   Tokens encode(std::string_view prompt, int64_t max_length = 0) const override;
   int64_t vocab_size() const override { return vocab_size_; }

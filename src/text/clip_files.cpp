@@ -7,6 +7,7 @@
 #include "io/model_links.hpp"
 #include "t2v/error.hpp"
 #include "text/clip_bpe.hpp"
+#include "text/unicode.hpp"
 
 namespace t2v::text {
 
@@ -83,6 +84,30 @@ ClipBpe::Merges read_merges_array(const Json& json, const std::string& where) {
   return out;
 }
 
+/// The vocabulary that goes with these merges in OpenAI's CLIP (clip/simple_tokenizer.py): the letters of all bytes in the
+/// order of GPT-2's table, the same at a word's end, every merge, begin and end.
+ClipBpe::Vocabulary vocabulary_of(const ClipBpe::Merges& merges) {
+  std::vector<std::string> printable, others;
+  const auto letters = ClipBpe::byte_letters();
+  for (size_t byte = 0; byte < letters.size(); ++byte) {
+    const bool stands_for_itself = first_code_point(letters[byte]).value == byte;
+    (stands_for_itself ? printable : others).push_back(letters[byte]);
+  }
+  printable.insert(printable.end(), others.begin(), others.end());
+  ClipBpe::Vocabulary out;
+  const auto add = [&](std::string token) {
+    const auto id = static_cast<int64_t>(out.size());
+    out.emplace_back(std::move(token), id);
+  };
+  for (const char* end : {"", "</w>"}) {
+    for (const auto& letter : printable) add(std::string(letter).append(end));
+  }
+  for (const auto& [left, right] : merges) add(left + right);
+  add("<|startoftext|>");
+  add("<|endoftext|>");
+  return out;
+}
+
 NamedTokens clip_defaults() {
   const NamedToken end{"<|endoftext|>", std::nullopt};
   return {.bos = NamedToken{"<|startoftext|>", std::nullopt}, .eos = end, .unk = end, .pad = end};
@@ -110,7 +135,12 @@ std::unique_ptr<ClipBpe> ClipBpe::open(const fs::path& folder) {
   }
   const fs::path vocabulary = folder / "vocab.json";
   const fs::path merges = folder / "merges.txt";
-  if (!fs::exists(vocabulary) || !fs::exists(merges)) {
+  if (fs::exists(merges) && !fs::exists(vocabulary)) {
+    const auto pairs = read_merges_file(merges);
+    return std::make_unique<ClipBpe>(vocabulary_of(pairs), pairs, read_settings(folder, clip_defaults(), nullptr),
+                                     merges.string());
+  }
+  if (!fs::exists(merges)) {
     throw Error(ErrorCode::bad_input,
                 "bad tokenizer: " + folder.string() +
                     ": wanted vocab.json and merges.txt, or tokenizer.json",

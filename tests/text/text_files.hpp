@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 using io::Json;
 
 inline const fs::path kGolden = fs::path(T2V_TEST_DATA) / "golden" / "text";
-inline const fs::path kMerges = fs::path(T2V_TEST_DATA) / "data" / "clip" / "merges.txt";
+inline const fs::path kMerges = fs::path(T2V_SOURCE_DIR) / "models" / "clip-tokenizer" / "merges.txt";
 
 inline std::string read_text(const fs::path& file) {
   std::ifstream stream(file, std::ios::binary);
