@@ -43,7 +43,8 @@ TransformerTemporalModel::TransformerTemporalModel(const Weights& w, const Trans
                                                                      .heads = o.heads,
                                                                      .head_dim = o.head_dim},
                                                             .double_self_attention = true,
-                                                            .over_frames = true});
+                                                            .over_frames = true,
+                                                            .max_frames = o.max_frames});
   }
 }
 

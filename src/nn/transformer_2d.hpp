@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Transformers inside UNets: over the pixels of a frame, and over the frames of a pixel.
-// diffusers 0.42 models/transformers/transformer_2d.py Transformer2DModel (continuous input) and
-// transformer_temporal.py TransformerTemporalModel (double self-attention, no positional embedding).
+// diffusers 0.42 models/transformers/transformer_2d.py Transformer2DModel (continuous input),
+// transformer_temporal.py TransformerTemporalModel (double self-attention, no positional embedding) and, with max_frames,
+// models/unets/unet_motion_model.py AnimateDiffTransformer3D.
 #pragma once
 
 #include <cstdint>
@@ -45,6 +46,7 @@ struct TransformerTemporalOptions {
   int64_t head_dim = 0;
   int64_t layers = 1;
   int64_t groups = 32;
+  std::optional<int64_t> max_frames = {};  // with sinusoidal positions; no more frames can be seen at once
 };
 
 struct TransformerTemporalModel {

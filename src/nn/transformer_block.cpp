@@ -1,9 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nn/transformer_block.hpp"
 
+#include <cmath>
 #include <vector>
 
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cos.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/exp.h>
+#include <ATen/ops/sin.h>
+#include <ATen/ops/stack.h>
+
 #include "nn/attention.hpp"
+#include "tensor/operators.hpp"
 
 namespace t2v::nn {
 
@@ -15,6 +24,16 @@ constexpr double kLayerNormEps = 1e-5;
 Tensor part(const Tensor& fused, int64_t index, int64_t count) {
   const int64_t width = fused.size(-1) / count;
   return fused.narrow(-1, index * width, width);
+}
+
+/// Sine and cosine by turns, one row a frame: [L, 1, D], like `like`.
+Tensor sinusoidal_positions(int64_t length, int64_t width, const Tensor& like) {
+  if (like.is_meta()) return at::empty({length, 1, width}, like.options());
+  constexpr double kMaxPeriod = 10000.0;
+  const auto fp32 = at::TensorOptions().dtype(at::kFloat);
+  const Tensor rate = at::exp(at::arange(0, width, 2, fp32) * (-std::log(kMaxPeriod) / static_cast<double>(width)));
+  const Tensor phase = at::arange(length, fp32).unsqueeze(1) * rate;  // [L, D/2]
+  return at::stack({at::sin(phase), at::cos(phase)}, -1).view({length, 1, width}).to(like.device(), like.scalar_type());
 }
 
 }  // namespace
@@ -62,9 +81,15 @@ BasicTransformerBlock::BasicTransformerBlock(const Weights& w, const Transformer
     norm2.emplace(w.at("norm2"), o.head.width, kLayerNormEps);
     attn2_cross.emplace(w.at("attn2"), o.head, *o.cross_attention_dim);
   }
+  if (o.max_frames) {
+    const auto stored = w.take_buffer("pos_embed.pe", {1, *o.max_frames, o.head.width});
+    positions = stored ? stored->view({*o.max_frames, 1, o.head.width})
+                       : sinusoidal_positions(*o.max_frames, o.head.width, norm1.weight);
+  }
 }
 
-Tensor BasicTransformerBlock::attend(const SelfAttention& attention, const Tensor& x) const {
+Tensor BasicTransformerBlock::attend(const SelfAttention& attention, Tensor x) const {
+  if (positions) x.add_(positions->narrow(0, 0, x.size(1)));
   return over_frames ? attention.forward_over_frames(x) : attention.forward(x);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention layers and the pre-norm transformer block that image and video UNets share.
-// diffusers 0.42 models/attention.py BasicTransformerBlock (norm_type layer_norm), attention_processor.py Attention.
+// diffusers 0.42 models/attention.py BasicTransformerBlock (norm_type layer_norm), attention_processor.py Attention,
+// embeddings.py SinusoidalPositionalEmbedding.
 #pragma once
 
 #include <optional>
@@ -50,6 +51,7 @@ struct TransformerBlockOptions {
   bool double_self_attention = false;
   std::optional<int64_t> cross_attention_dim = {};
   bool over_frames = false;  // tokens are [B, F, P, D] and attention runs along F
+  std::optional<int64_t> max_frames = {};  // sinusoidal positions of so many frames are added before each attention
 };
 
 struct BasicTransformerBlock {
@@ -65,9 +67,10 @@ struct BasicTransformerBlock {
   LayerNorm norm3;
   FeedForward ff;
   bool over_frames;
+  std::optional<Tensor> positions;  // [L, 1, D]
 
  private:
-  Tensor attend(const SelfAttention& attention, const Tensor& x) const;
+  Tensor attend(const SelfAttention& attention, Tensor x) const;
 };
 
 }  // namespace t2v::nn

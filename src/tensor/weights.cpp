@@ -86,6 +86,11 @@ std::optional<Tensor> Weights::take_if(std::string_view name, at::IntArrayRef sh
   return take(name, shape);
 }
 
+std::optional<Tensor> Weights::take_buffer(std::string_view name, at::IntArrayRef shape) const {
+  if (!has(name)) return std::nullopt;
+  return store_->take(path(name), shape, /*is_parameter=*/false);
+}
+
 const Placement& Weights::placement() const { return store_->placement_; }
 
 WeightStore::WeightStore(std::shared_ptr<const io::TensorFile> file, Placement placement,
@@ -118,7 +123,7 @@ WeightStore WeightStore::header_only(std::shared_ptr<const io::TensorFile> file,
 
 bool WeightStore::has(const std::string& name) const { return by_name_.contains(name); }
 
-Tensor WeightStore::take(const std::string& name, at::IntArrayRef shape) {
+Tensor WeightStore::take(const std::string& name, at::IntArrayRef shape, bool is_parameter) {
   const auto meta = [&] {
     return at::empty(shape, at::TensorOptions().dtype(placement_.dtype).device(c10::kMeta));
   };
@@ -138,7 +143,7 @@ Tensor WeightStore::take(const std::string& name, at::IntArrayRef shape) {
                                           ": wanted " + join_ints(shape) + ", got " +
                                           join_ints(view.shape));
   }
-  if (taken_.insert(name).second) parameter_count_ += element_count(shape);
+  if (taken_.insert(name).second && is_parameter) parameter_count_ += element_count(shape);
   if (mode_ == Mode::header_only) return meta();
   const Tensor stored = as_tensor(view, file_).reshape(shape);
   const Tensor placed = stored.to(placement_.device, placement_.dtype);

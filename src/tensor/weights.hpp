@@ -35,6 +35,8 @@ class Weights {
   /// tensor, wanted and got. Missing tensors throw too.
   Tensor take(std::string_view name, at::IntArrayRef shape) const;
   std::optional<Tensor> take_if(std::string_view name, at::IntArrayRef shape) const;
+  /// As take_if, for a constant that some files carry along: no parameter, so it is not counted.
+  std::optional<Tensor> take_buffer(std::string_view name, at::IntArrayRef shape) const;
 
   const Placement& placement() const;
   std::string path(std::string_view name = {}) const;  ///< full dotted name
@@ -70,7 +72,7 @@ class WeightStore {
   friend class Weights;
   WeightStore() = default;
   enum class Mode { real, shapes_only, header_only };
-  Tensor take(const std::string& name, at::IntArrayRef shape);
+  Tensor take(const std::string& name, at::IntArrayRef shape, bool is_parameter = true);
   bool has(const std::string& name) const;
 
   Mode mode_ = Mode::real;

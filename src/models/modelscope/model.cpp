@@ -6,7 +6,6 @@
 
 #include <ATen/ops/empty.h>
 
-#include "core/log.hpp"
 #include "engine/device.hpp"
 #include "engine/load_memory.hpp"
 #include "engine/memory_probe.hpp"
@@ -16,6 +15,7 @@
 #include "models/describe.hpp"
 #include "models/modelscope/family.hpp"
 #include "models/modelscope/pipeline.hpp"
+#include "models/run.hpp"
 #include "t2v/error.hpp"
 
 namespace t2v::models::modelscope {
@@ -118,11 +118,7 @@ Plan ModelScopeModel::plan(const Request& request) const {
     throw Error(ErrorCode::usage, "--rng cuda: wanted a run on CUDA, got one on " + plan.device);
   }
   plan_costs(plan);
-  // Built and thrown away: refuses a combination of sampler, sigmas, spacing and steps now.
-  const io::Config scheduler = checkpoint_.component("scheduler").config();
-  run_scheduler(plan, scheduler);
-  const std::string sampler = plan.request.sampler.empty() ? plan.sampler_class : plan.request.sampler;
-  if (const auto warning = sampling::scheduler_warning(sampler, scheduler); !warning.empty()) log::warn("{}", warning);
+  check_scheduler(plan, checkpoint_.component("scheduler").config());
   return plan;
 }
 

@@ -7,14 +7,13 @@
 #include <c10/core/InferenceMode.h>
 
 #include "core/check.hpp"
-#include "core/text.hpp"
 #include "engine/frames.hpp"
 #include "engine/latents.hpp"
 #include "engine/sample.hpp"
-#include "engine/stage.hpp"
 #include "media/scale.hpp"
 #include "media/video_reader.hpp"
 #include "models/decode.hpp"
+#include "models/run.hpp"
 #include "sampling/guidance.hpp"
 #include "tensor/operators.hpp"
 
@@ -53,36 +52,7 @@ class GuidedUNet final : public sampling::Denoiser {
   double cfg_scale_, guidance_rescale_;
 };
 
-c10::Device generator_device(const Request& request, const Placement& placement) {
-  if (request.rng == RngDevice::cpu) return c10::Device(c10::kCPU);
-  if (!placement.device.is_cuda()) {
-    throw Error(ErrorCode::usage, "--rng cuda: wanted a run on CUDA, got " + placement.device.str());
-  }
-  return placement.device;
-}
-
-at::Tensor given_latents(const std::filesystem::path& file, const std::vector<int64_t>& shape) {
-  const at::Tensor latents = engine::to_tensor(engine::load_latents(file));
-  if (latents.sizes() != at::IntArrayRef(shape)) {
-    throw Error(ErrorCode::bad_input, "bad latents: " + file.string() + ": wanted " + join_ints(shape) +
-                                          ", got " + join_ints(latents.sizes()));
-  }
-  return latents;
-}
-
 }  // namespace
-
-std::unique_ptr<sampling::Scheduler> run_scheduler(const Plan& plan, const io::Config& config) {
-  const Request& request = plan.request;
-  sampling::SchedulerOptions options;
-  options.steps = *request.steps;
-  options.eta = *request.eta;
-  options.sigmas = request.sigmas;
-  options.spacing = request.spacing;
-  if (!request.video.empty()) options.strength = *request.strength;
-  // A contract name may say more than its class ("dpmpp_2m_sde").
-  return sampling::make_scheduler(request.sampler.empty() ? plan.sampler_class : request.sampler, config, options);
-}
 
 ModelScopePipeline::ModelScopePipeline(Networks networks, io::Config scheduler, Placement placement,
                                        Placement vae_placement)
@@ -90,22 +60,6 @@ ModelScopePipeline::ModelScopePipeline(Networks networks, io::Config scheduler, 
       scheduler_config_(std::move(scheduler)),
       placement_(placement),
       vae_placement_(vae_placement) {}
-
-ModelScopePipeline::TextConditioning ModelScopePipeline::encode_text(const Request& request,
-                                                                     Progress& progress) const {
-  const bool guided = *request.cfg_scale > 1.0;
-  engine::StageScope stage(progress, Stage::text, guided ? 2 : 1);
-  TextConditioning text;
-  text.prompt = networks_.text_encoder->encode(request.prompt, request.clip_skip.value_or(0)).hidden;
-  stage.step();
-  if (guided) {
-    // diffusers applies clip_skip to the positive prompt only.
-    text.negative = networks_.text_encoder->encode(request.negative_prompt.value_or(""), 0).hidden;
-    stage.step();
-  }
-  engine::require_finite(text.prompt, "text");
-  return text;
-}
 
 at::Tensor ModelScopePipeline::encode_video(const Plan& plan, Rng& rng) const {
   const auto video = media::open_video(plan.request.video);
@@ -130,10 +84,7 @@ at::Tensor ModelScopePipeline::initial_state(const Plan& plan, const sampling::S
     const at::Tensor original = encode_video(plan, rng);
     return scheduler.add_noise(original, rng.normal_like(original), 0);
   }
-  const at::Tensor noise =
-      plan.request.init_latents.empty()
-          ? rng.normal(plan.latent_shape, placement_.dtype, placement_.device)
-          : given_latents(plan.request.init_latents, plan.latent_shape).to(placement_.device, placement_.dtype);
+  const at::Tensor noise = initial_noise(plan, placement_, rng);
   return to_state(noise * scheduler.init_noise_sigma());
 }
 
@@ -141,11 +92,10 @@ Latents ModelScopePipeline::denoise(const Plan& plan, Progress& progress) {
   T2V_CHECK(networks_.unet && networks_.text_encoder, "denoise() of a pipeline loaded for decoding only");
   const c10::InferenceMode guard;
   const Request& request = plan.request;
-  const TextConditioning text = encode_text(request, progress);
-  const at::Tensor states = text.negative ? at::cat({*text.negative, text.prompt}, 0) : text.prompt;
+  const at::Tensor states = encode_prompts(*networks_.text_encoder, request, *request.cfg_scale > 1.0, progress).batch();
 
   const auto scheduler = run_scheduler(plan, scheduler_config_);
-  Rng rng(static_cast<uint64_t>(*request.seed), generator_device(request, placement_));
+  Rng rng = run_rng(request, placement_);
   GuidedUNet denoiser(*networks_.unet, states.to(placement_.dtype), *request.cfg_scale,
                       *request.guidance_rescale);
   const at::Tensor state =

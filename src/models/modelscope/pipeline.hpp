@@ -4,7 +4,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 
 #include "io/checkpoint.hpp"
 #include "models/modelscope/unet3d.hpp"
@@ -15,9 +14,6 @@
 #include "tensor/rng.hpp"
 
 namespace t2v::models::modelscope {
-
-/// The scheduler of a run, from the checkpoint's scheduler_config.json and the request.
-std::unique_ptr<sampling::Scheduler> run_scheduler(const Plan& plan, const io::Config& config);
 
 /// The loaded parts. With Parts::decoder only the VAE is there.
 struct Networks {
@@ -34,11 +30,6 @@ class ModelScopePipeline final : public Pipeline {
   void decode(const Latents& latents, const Plan& plan, FrameSink& sink, Progress& progress) override;
 
  private:
-  struct TextConditioning {
-    at::Tensor prompt;                   // [1, L, D]
-    std::optional<at::Tensor> negative;  // [1, L, D]; absent: no classifier-free guidance
-  };
-  TextConditioning encode_text(const Request& request, Progress& progress) const;
   at::Tensor initial_state(const Plan& plan, const sampling::Scheduler& scheduler, Rng& rng) const;
   at::Tensor encode_video(const Plan& plan, Rng& rng) const;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "models/modelscope/unet3d.hpp"
 
-#include <algorithm>
+#include <utility>
 
 #include "nn/activation.hpp"
 
@@ -32,37 +32,29 @@ BlockOptions mid_block_options(const UNet3DConfig& c) {
   return options;
 }
 
+std::vector<int64_t> layer_counts(const UNet3DConfig& c) {
+  return std::vector<int64_t>(c.block_out_channels.size(), c.layers_per_block);
+}
+
 std::vector<DownBlock3D> down_blocks(const UNet3DConfig& c, const Weights& w) {
-  const std::vector<int64_t>& channels = c.block_out_channels;
-  std::vector<DownBlock3D> blocks;
-  for (size_t i = 0; i < channels.size(); ++i) {
-    DownBlock3D::Options options{.in_channels = channels[i == 0 ? 0 : i - 1],
-                                 .out_channels = channels[i],
-                                 .layers = c.layers_per_block,
-                                 .has_attention = c.down_block_types[i] == "CrossAttnDownBlock3D"};
-    if (i + 1 < channels.size()) {
-      options.downsample_padding = c.downsample_padding;
-    }
-    blocks.emplace_back(w.at(static_cast<int64_t>(i)), options, block_options(c));
-  }
-  return blocks;
+  const BlockOptions options = block_options(c);
+  return unet::make_down_blocks<Layer>(
+      w, c.block_out_channels, layer_counts(c), c.downsample_padding,
+      [&](size_t level, const Weights& block, const unet::LayerChannels& layer) {
+        const bool has_attention = c.down_block_types[level] == "CrossAttnDownBlock3D";
+        return Layer(block, layer.index, layer.in, layer.out, has_attention, options);
+      });
 }
 
 std::vector<UpBlock3D> up_blocks(const UNet3DConfig& c, const Weights& w) {
-  std::vector<int64_t> channels(c.block_out_channels.rbegin(), c.block_out_channels.rend());
-  const size_t last = channels.size() - 1;
-  std::vector<UpBlock3D> blocks;
-  for (size_t i = 0; i <= last; ++i) {
-    blocks.emplace_back(w.at(static_cast<int64_t>(i)),
-                        UpBlock3D::Options{.in_channels = channels[std::min(i + 1, last)],
-                                           .prev_channels = channels[i == 0 ? 0 : i - 1],
-                                           .out_channels = channels[i],
-                                           .layers = c.layers_per_block + 1,
-                                           .has_attention = c.up_block_types[i] == "CrossAttnUpBlock3D",
-                                           .upsamples = i < last},
-                        block_options(c));
-  }
-  return blocks;
+  const BlockOptions options = block_options(c);
+  return unet::make_up_blocks<Layer>(
+      w, c.block_out_channels, layer_counts(c),
+      [&](size_t level, const Weights& block, const unet::LayerChannels& layer) {
+        const size_t from_below = c.block_out_channels.size() - 1 - level;
+        const bool has_attention = c.up_block_types[from_below] == "CrossAttnUpBlock3D";
+        return Layer(block, layer.index, layer.in, layer.out, has_attention, options);
+      });
 }
 
 }  // namespace
@@ -96,21 +88,10 @@ Tensor UNet3DConditionModel::forward(const Tensor& sample, std::span<const doubl
                                      const std::optional<Tensor>& timestep_cond) const {
   const int64_t frames = sample.size(2);
   const Conditioning given{embed_time(timesteps, timestep_cond), encoder_hidden_states, frames};
-  // Every level halves the size, so below a size of 2^n the skips are not exactly half as large as the level above.
-  const int64_t factor = int64_t{1} << (up_blocks_.size() - 1);
-  const bool match_skips = sample.size(3) % factor != 0 || sample.size(4) % factor != 0;
-
   // [B, C, F, H, W] -> [B*F, C, H, W], channels-last: frame f of video b is image b*F + f
   Tensor x = sample.transpose(1, 2).flatten(0, 1).contiguous(at::MemoryFormat::ChannelsLast);
   x = transformer_in_.forward(conv_in_.forward(x), frames);
-  std::vector<Tensor> skips{x};
-  for (const DownBlock3D& block : down_blocks_) {
-    x = block.forward(x, given, skips);
-  }
-  x = mid_block_.forward(x, given);
-  for (const UpBlock3D& block : up_blocks_) {
-    x = block.forward(x, given, skips, match_skips);
-  }
+  x = unet::run_body(std::move(x), given, down_blocks_, mid_block_, up_blocks_);
   x = conv_out_.forward(conv_norm_out_.forward_silu(x));
   return x.unflatten(0, {sample.size(0), frames}).transpose(1, 2);
 }

@@ -5,12 +5,11 @@
 
 #include <cstdint>
 #include <optional>
-#include <vector>
 
 #include <ATen/core/Tensor.h>
 
+#include "models/unet/body.hpp"
 #include "nn/activation.hpp"
-#include "nn/resample.hpp"
 #include "nn/resnet.hpp"
 #include "nn/temporal_conv.hpp"
 #include "nn/transformer_2d.hpp"
@@ -31,12 +30,7 @@ struct BlockOptions {
   double output_scale_factor = 1.0;
 };
 
-/// What every layer gets beside the activation.
-struct Conditioning {
-  Tensor temb;  // [B, T]
-  Tensor text;  // [B, L, D]
-  int64_t frames = 0;
-};
+using unet::Conditioning;
 
 struct AttentionPair {
   AttentionPair(const Weights& block, int64_t index, int64_t channels, const BlockOptions& options);
@@ -57,21 +51,7 @@ struct Layer {
   std::optional<AttentionPair> attention;
 };
 
-struct DownBlock3D {
-  struct Options {
-    int64_t in_channels = 0;
-    int64_t out_channels = 0;
-    int64_t layers = 0;
-    bool has_attention = false;
-    std::optional<int64_t> downsample_padding = {};  // none: the last block, which keeps its size
-  };
-  DownBlock3D(const Weights& w, const Options& options, const BlockOptions& shared);
-  /// Appends the output of every layer, and of the downsampler, to `skips`.
-  Tensor forward(Tensor x, const Conditioning& given, std::vector<Tensor>& skips) const;
-
-  std::vector<Layer> layers;
-  std::optional<nn::Downsample2D> downsampler;
-};
+using DownBlock3D = unet::DownBlock<Layer>;
 
 struct MidBlock3D {
   MidBlock3D(const Weights& w, int64_t channels, const BlockOptions& shared);
@@ -82,22 +62,6 @@ struct MidBlock3D {
   Layer second;
 };
 
-struct UpBlock3D {
-  struct Options {
-    int64_t in_channels = 0;       // of the block before on the way down: the last skip's
-    int64_t prev_channels = 0;     // of the activation that arrives
-    int64_t out_channels = 0;
-    int64_t layers = 0;
-    bool has_attention = false;
-    bool upsamples = false;
-  };
-  UpBlock3D(const Weights& w, const Options& options, const BlockOptions& shared);
-  /// Takes one skip a layer from the end of `skips`. match_next_skip: upsample to the size of the skip that comes
-  /// next, which is not always twice as large.
-  Tensor forward(Tensor x, const Conditioning& given, std::vector<Tensor>& skips, bool match_next_skip) const;
-
-  std::vector<Layer> layers;
-  std::optional<nn::Upsample2D> upsampler;
-};
+using UpBlock3D = unet::UpBlock<Layer>;
 
 }  // namespace t2v::models::modelscope

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <utility>
+
+#include <ATen/ops/empty.h>
+
+#include "engine/device.hpp"
+#include "engine/load_memory.hpp"
+#include "engine/memory_probe.hpp"
+#include "engine/stage.hpp"
+#include "models/decode.hpp"
+#include "models/describe.hpp"
+#include "models/run.hpp"
+#include "models/unet/diffusion.hpp"
+#include "t2v/error.hpp"
+
+namespace t2v::models::unet {
+
+namespace {
+
+constexpr int64_t kTextTokens = 77;  // for the cost of a call; CLIP's length
+
+at::Tensor meta(at::IntArrayRef shape) {
+  return at::empty(shape, at::TensorOptions().dtype(c10::kFloat).device(c10::kMeta));
+}
+
+/// A UNetMotionModel's own modules give way to those of an adapter.
+std::string without_motion(const std::string& name) {
+  return name.find(".motion_modules.") == std::string::npos ? name : std::string();
+}
+
+/// UNet and, where it is a file of its own, adapter. `open(component, rename)` -> WeightStore.
+template <class Open>
+std::unique_ptr<UNet2DConditionModel> build_unet(const io::Checkpoint& checkpoint, const Variant& variant,
+                                                 const Open& open, int64_t* parameters, int64_t* adapter_parameters) {
+  WeightStore store = open(checkpoint.component("unet"), variant.adapter ? without_motion : WeightStore::Rename());
+  std::unique_ptr<UNet2DConditionModel> unet;
+  if (variant.adapter) {
+    WeightStore motion = open(*variant.adapter, WeightStore::Rename());
+    unet = std::make_unique<UNet2DConditionModel>(variant.unet, store.root(), motion.root());
+    motion.expect_all_taken();
+    *adapter_parameters = motion.parameter_count();
+  } else {
+    unet = std::make_unique<UNet2DConditionModel>(variant.unet, store.root());
+  }
+  store.expect_all_taken();
+  *parameters = store.parameter_count();
+  return unet;
+}
+
+}  // namespace
+
+DiffusionModel::DiffusionModel(io::Checkpoint checkpoint, const LoadOptions& options, Variant variant)
+    : checkpoint_(std::move(checkpoint)), options_(options), variant_(std::move(variant)) {
+  placement_ = engine::resolve_placement(options, c10::kHalf);
+  count_parts();
+  read_defaults();
+}
+
+void DiffusionModel::count_parts() {
+  const auto& unet = checkpoint_.component("unet");
+  const auto& vae = checkpoint_.component("vae");
+  const auto& text = checkpoint_.component("text_encoder");
+  int64_t unet_parameters = 0, adapter_parameters = 0;
+  unet_shapes_ = build_unet(
+      checkpoint_, variant_,
+      [](const io::Component& part, const WeightStore::Rename& rename) {
+        return WeightStore::header_only(part.weights(), rename);
+      },
+      &unet_parameters, &adapter_parameters);
+  auto vae_store = vae::header_store(vae);
+  vae_shapes_ = std::make_unique<vae::AutoencoderKL>(vae::AutoencoderKLConfig::from(vae.config()), vae_store.root());
+  vae_store.expect_all_taken();
+  vae_placement_ = placement_;
+  if (vae_shapes_->config().force_upcast) vae_placement_.dtype = c10::kFloat;
+
+  const int64_t text_parameters = text::count_parameters(text);
+  info_.components = {describe(text, text_parameters), describe(unet, unet_parameters),
+                      describe(vae, vae_store.parameter_count())};
+  if (variant_.adapter) {
+    info_.components.insert(info_.components.begin() + 2, describe(*variant_.adapter, adapter_parameters));
+  }
+  const auto element = static_cast<int64_t>(c10::elementSize(placement_.dtype));
+  weight_bytes_ = (text_parameters + unet_parameters + adapter_parameters) * element +
+                  vae_store.parameter_count() * static_cast<int64_t>(c10::elementSize(vae_placement_.dtype));
+}
+
+void DiffusionModel::read_defaults() {
+  const UNet2DConfig& unet = variant_.unet;
+  if (unet.in_channels != vae_shapes_->config().latent_channels) {
+    throw Error(ErrorCode::unsupported, "unsupported UNet: " + checkpoint_.path().string() + ": in_channels: wanted the " +
+                                            std::to_string(vae_shapes_->config().latent_channels) +
+                                            " channels of the latents, got " + std::to_string(unet.in_channels) +
+                                            " (an inpainting, depth or editing model)");
+  }
+  info_.name = checkpoint_.path().filename().string();
+  info_.family = variant_.family;
+  info_.pipeline_class = variant_.pipeline_class;
+  info_.content_hash = io::content_hash(checkpoint_);
+  info_.accepts = {"negative-prompt", "clip-skip"};
+  const int64_t factor = vae_shapes_->spatial_factor();
+  const OwnDefaults own = own_defaults(checkpoint_);
+  info_.width = own.width.value_or(unet.sample_width * factor);
+  info_.height = own.height.value_or(unet.sample_height * factor);
+  info_.frames = variant_.is_video ? own.frames.value_or(variant_.frames) : 1;
+  info_.steps = own.steps.value_or(variant_.steps);
+  info_.cfg_scale = own.cfg_scale.value_or(variant_.cfg_scale);
+  info_.fps = own.fps.value_or(Rational{8, 1});
+  display_scale_ = own.display_scale.value_or(1);
+
+  limits_.size_multiple = factor;
+  limits_.min_size = factor;
+  limits_.max_steps = variant_.scheduler.get_int("num_train_timesteps", 1000, 1, 100000);
+  limits_.default_sampler = variant_.scheduler.get_string("_class_name");
+  if (unet.motion) limits_.max_frames = unet.motion->max_frames;
+  if (!variant_.is_video) limits_.max_frames = 1;
+  info_.frames = std::min(info_.frames, limits_.max_frames);
+}
+
+Plan DiffusionModel::plan(const Request& request) const {
+  if (!variant_.is_video && request.frames.value_or(1) > 1) {
+    throw Error(ErrorCode::usage,
+                "--frames: wanted 1, " + info_.name + " makes single pictures, got " + std::to_string(*request.frames),
+                "--motion-module PATH makes videos with it");
+  }
+  if (variant_.is_video && request.frames.value_or(1) > limits_.max_frames) {
+    throw Error(ErrorCode::usage, "--frames: wanted at most the " + std::to_string(limits_.max_frames) +
+                                      " frames that the motion module sees at once, got " +
+                                      std::to_string(*request.frames));
+  }
+  Plan plan = plan_request(request, info_, limits_);
+  const int64_t factor = vae_shapes_->spatial_factor();
+  plan.latent_shape = {1, variant_.unet.in_channels, *plan.request.height / factor, *plan.request.width / factor};
+  if (variant_.is_video) plan.latent_shape.insert(plan.latent_shape.begin() + 2, plan.frames);
+  if (!request.width && !request.height) {
+    plan.width *= display_scale_;
+    plan.height *= display_scale_;
+  }
+  plan.device = engine::device_name(placement_);
+  plan.dtype = engine::dtype_name(placement_.dtype);
+  run_rng(plan.request, placement_);
+  plan_costs(plan);
+  check_scheduler(plan, variant_.scheduler);
+  return plan;
+}
+
+void DiffusionModel::plan_costs(Plan& plan) const {
+  const int64_t height = plan.latent_shape.end()[-2], width = plan.latent_shape.end()[-1];
+  const int64_t batch = *plan.request.cfg_scale > 1.0 && !variant_.unet.time_cond_proj_dim ? 2 : 1;
+  const int64_t chunk = std::min(
+      plan.frames, plan.request.decode_chunk.value_or(default_decode_chunk(plan, placement_.device.is_cuda())));
+  const int64_t channels = plan.latent_shape[1];
+  const auto call = engine::probe([&] {
+    unet_shapes_->forward(meta({batch, channels, plan.frames, height, width}), 1.0,
+                          meta({batch, kTextTokens, variant_.unet.cross_attention_dim[0]}));
+  });
+  const auto decode = engine::probe([&] { vae_shapes_->decode(meta({chunk, channels, height, width})); });
+  // The probe counts fp32 numbers; fp16 halves them.
+  const auto scaled = [](int64_t bytes, c10::ScalarType dtype) {
+    return bytes * static_cast<int64_t>(c10::elementSize(dtype)) / 4;
+  };
+  MemoryPlan& memory = plan.memory;
+  memory.weights = weight_bytes_;
+  memory.denoise_peak = scaled(call.peak_bytes, placement_.dtype);
+  memory.decode_peak = scaled(decode.peak_bytes, vae_placement_.dtype);
+  memory.total_peak = engine::kLibraryBytes + memory.weights + std::max(memory.denoise_peak, memory.decode_peak);
+  plan.denoise_flops = call.flops;
+  plan.decode_flops = decode.flops / chunk;
+}
+
+std::unique_ptr<Pipeline> DiffusionModel::load(Progress& progress, Parts parts) const {
+  engine::apply_threads(options_);
+  const engine::LoadMemoryScope memory;
+  const bool all = parts == Parts::all;
+  engine::StageScope stage(progress, Stage::load, all ? 3 : 1);
+  Networks networks;
+  if (all) {
+    networks.text_encoder = std::make_unique<text::TextEncoder>(checkpoint_.component("tokenizer"),
+                                                                checkpoint_.component("text_encoder"), placement_);
+    stage.step();
+    int64_t parameters = 0, adapter_parameters = 0;
+    networks.unet = build_unet(
+        checkpoint_, variant_,
+        [&](const io::Component& part, const WeightStore::Rename& rename) {
+          return WeightStore(part.weights(), placement_, rename);
+        },
+        &parameters, &adapter_parameters);
+    stage.step();
+  }
+  networks.vae = vae::load(checkpoint_.component("vae"), vae_placement_);
+  stage.step();
+  return std::make_unique<DiffusionPipeline>(std::move(networks), variant_.scheduler, placement_, vae_placement_);
+}
+
+}  // namespace t2v::models::unet
