@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "models/registry.hpp"
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <vector>
 
 #include "core/text.hpp"
 #include "io/json_error.hpp"
+#include "models/animatediff/family.hpp"
 #include "models/modelscope/family.hpp"
+#include "models/stable_diffusion/family.hpp"
 #include "t2v/error.hpp"
 
 namespace t2v::models {
@@ -15,6 +18,8 @@ namespace t2v::models {
 std::span<const ModelFamily> model_families() {
   static const std::array families{
       modelscope::family(),
+      animatediff::family(),
+      stable_diffusion::family(),
   };
   return families;
 }
@@ -35,13 +40,20 @@ std::unique_ptr<Model> open_model(const LoadOptions& options) {
   if (!options.vae.empty()) checkpoint.override_component("vae", options.vae);
   if (!options.text_encoder.empty()) checkpoint.override_component("text_encoder", options.text_encoder);
   if (!options.unet.empty()) checkpoint.override_component("unet", options.unet);
+  if (!options.motion_module.empty()) checkpoint.override_component("motion_adapter", options.motion_module);
 
+  const auto takes = [&](std::span<const std::string_view> classes) {
+    return std::ranges::find(classes, checkpoint.pipeline_class()) != classes.end();
+  };
+  for (const auto& family : models::model_families()) {
+    if (!options.motion_module.empty() && takes(family.classes_with_motion_module)) {
+      return family.open(std::move(checkpoint), options);
+    }
+  }
   std::vector<std::string> known;
   for (const auto& family : models::model_families()) {
-    for (const auto pipeline_class : family.pipeline_classes) {
-      if (checkpoint.pipeline_class() == pipeline_class) return family.open(std::move(checkpoint), options);
-      known.emplace_back(pipeline_class);
-    }
+    if (takes(family.pipeline_classes)) return family.open(std::move(checkpoint), options);
+    known.insert(known.end(), family.pipeline_classes.begin(), family.pipeline_classes.end());
   }
   throw Error(ErrorCode::unsupported,
               "unsupported pipeline: " + (checkpoint.path() / "model_index.json").string() + ": wanted one of " +

@@ -1,13 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes the tiny checkpoint of the pipeline tests, for tests that run the program: make_checkpoint FOLDER
+// Writes tiny checkpoints of the pipeline tests, for tests that run the program:
+//   make_checkpoint FOLDER                    a ModelScope folder
+//   make_checkpoint FOLDER stable-diffusion   model.safetensors and motion_module.safetensors
 #include <exception>
 #include <iostream>
+#include <string>
 
+#include "support/sd_checkpoint.hpp"
 #include "support/tiny_checkpoint.hpp"
 
 int main(int argc, char** argv) try {
+  const std::string kind = argc == 3 ? argv[2] : "";
+  if (argc == 3 && kind == "stable-diffusion") {
+    const std::filesystem::path folder = argv[1];
+    std::filesystem::create_directories(folder);
+    t2v::test::sd_single_file("sd1").write(folder / "model.safetensors");
+    t2v::test::write_original_adapter(folder / "motion_module.safetensors", "v3");
+    return 0;
+  }
   if (argc != 2) {
-    std::cerr << "make_checkpoint FOLDER\n";
+    std::cerr << "make_checkpoint FOLDER [stable-diffusion]\n";
     return 2;
   }
   const auto golden = t2v::test::pipelines_golden();

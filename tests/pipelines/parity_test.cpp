@@ -84,6 +84,13 @@ std::vector<Row> measure() {
     rows.push_back({what, result.latents_error, 1e-4, "relative L2"});
     if (result.frames_error) rows.push_back({what + ", frames", static_cast<double>(*result.frames_error), 1, "of 255"});
   }
+  for (const auto& [name, run] : sd_golden()["runs"].items()) {
+    const WholeRunResult result = run_sd(name);
+    const std::string kind = run.contains("adapter") ? "AnimateDiff" : "Stable Diffusion";
+    const std::string what = kind + " run `" + name + "`, " + std::to_string(run["steps"].get<int64_t>()) + " steps";
+    rows.push_back({what, result.latents_error, 1e-4, "relative L2"});
+    if (result.frames_error) rows.push_back({what + ", frames", static_cast<double>(*result.frames_error), 1, "of 255"});
+  }
   return rows;
 }
 

@@ -14,6 +14,7 @@
 
 #include "io/image.hpp"
 #include "io/tensor_file.hpp"
+#include "support/sd_checkpoint.hpp"
 #include "support/tiny_checkpoint.hpp"
 #include "t2v/pipeline.hpp"
 
@@ -49,6 +50,7 @@ inline Request request_of(const io::Json& run) {
   if (run.contains("sampler")) request.sampler = run["sampler"].get<std::string>();
   if (run.contains("sigmas")) request.sigmas = run["sigmas"].get<std::string>();
   if (run.contains("eta")) request.eta = run["eta"].get<double>();
+  if (run.contains("guidance_rescale")) request.guidance_rescale = run["guidance_rescale"].get<double>();
   if (run.contains("strength")) request.strength = run["strength"].get<double>();
   return request;
 }
@@ -89,21 +91,16 @@ struct WholeRunResult {
   std::optional<int> frames_error;         // largest difference of a byte, where the golden has frames
 };
 
-inline WholeRunResult run_whole(const io::Json& golden, const std::string& name) {
-  const TempFolder folder;
-  const io::Json run = golden["runs"][name];
-  write_tiny_checkpoint(folder.path() / "model", golden, run["scheduler"]);
-  Request request = request_of(run);
-  if (run.contains("video")) {
-    request.video = write_input_video(folder.path() / "frames", *request.frames, *request.height, *request.width);
-  }
-  const auto model = open_model({.model = (folder.path() / "model").string(), .device = "cpu"});
+/// Runs `request` on a model and compares with NAME.latents and NAME.frames of a golden file under tests/golden.
+inline WholeRunResult run_and_compare(const LoadOptions& options, const Request& request, const std::string& golden_file,
+                                      const std::string& name) {
+  const auto model = open_model(options);
   const Plan plan = model->plan(request);
   Progress progress;
   const auto pipeline = model->load(progress);
   const Latents latents = pipeline->denoise(plan, progress);
 
-  const auto want = io::open_tensor_file(fs::path(T2V_TEST_DATA) / "golden/pipelines/pipelines.safetensors");
+  const auto want = io::open_tensor_file(fs::path(T2V_TEST_DATA) / "golden" / golden_file);
   const auto& reference = want->tensors().find(name + ".latents")->second;
   if (latents.shape != reference.shape) throw std::runtime_error(name + ": latents of another shape");
   WholeRunResult result;
@@ -120,6 +117,32 @@ inline WholeRunResult run_whole(const io::Json& golden, const std::string& name)
     result.frames_error = std::max(*result.frames_error, difference);
   }
   return result;
+}
+
+inline WholeRunResult run_whole(const io::Json& golden, const std::string& name) {
+  const TempFolder folder;
+  const io::Json run = golden["runs"][name];
+  write_tiny_checkpoint(folder.path() / "model", golden, run["scheduler"]);
+  Request request = request_of(run);
+  if (run.contains("video")) {
+    request.video = write_input_video(folder.path() / "frames", *request.frames, *request.height, *request.width);
+  }
+  return run_and_compare({.model = (folder.path() / "model").string(), .device = "cpu"}, request,
+                         "pipelines/pipelines.safetensors", name);
+}
+
+/// A run of tests/golden/stable_diffusion on a folder, with a motion adapter's folder beside it where the run has one.
+/// Distilled motion modules are told by their names.
+inline WholeRunResult run_sd(const std::string& name) {
+  const TempFolder folder;
+  const io::Json& run = sd_golden()["runs"][name];
+  write_sd_folder(folder.path() / "model", run["model"].get<std::string>(), run["scheduler"]);
+  LoadOptions options{.model = (folder.path() / "model").string(), .device = "cpu"};
+  if (run.contains("adapter")) {
+    options.motion_module = folder.path() / (run.contains("recipe") ? run["recipe"].get<std::string>() : "adapter");
+    write_adapter_folder(options.motion_module, run["adapter"].get<std::string>());
+  }
+  return run_and_compare(options, request_of(run), "stable_diffusion/stable_diffusion.safetensors", name);
 }
 
 /// A row of the tokenizer corpus: the prompt and the 77 ids the reference gives with this padding token.

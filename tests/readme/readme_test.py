@@ -16,6 +16,9 @@ import sys
 
 CALLERS = ("scripts/t2v --prompt", "scripts/test")
 PUBLISHED = ("text-to-video-ms-1.7b", "zeroscope_v2_576w", "zeroscope_v2_XL", "potat1")
+# What users keep as single files, in the folder CHECKPOINT-sd.
+SINGLE_FILES = {"v1-5-pruned-emaonly.safetensors": "model.safetensors", "realisticVision.safetensors": "model.safetensors"}
+MOTION_MODULES = ("v3_sd15_mm.ckpt", "animatediff_lightning_4step_comfyui.safetensors")
 
 
 def commands(readme):
@@ -43,6 +46,10 @@ def main(source, program, checkpoint, work):
     for name in PUBLISHED:
         (work / "models" / name).parent.mkdir(exist_ok=True)
         (work / "models" / name).symlink_to(checkpoint)
+    for name, file in SINGLE_FILES.items():
+        (work / "models" / name).symlink_to(f"{checkpoint}-sd/{file}")
+    for name in MOTION_MODULES:
+        (work / name).symlink_to(f"{checkpoint}-sd/motion_module.safetensors")
     env = dict(os.environ, PATH=f"{work}/bin:{os.environ['PATH']}", T2V_MODELS=str(work / "models"),
                OMP_WAIT_POLICY="PASSIVE")
     count = 0

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stable Diffusion and AnimateDiff through the public API, in every form their files have. Seeds, samplers and options are
+// the README's parity table (parity_test.cpp); here are the forms of files, defaults and refusals.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "pipelines/whole_run.hpp"
+#include "t2v/error.hpp"
+
+namespace t2v::test {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr const char* kGoldenFile = "stable_diffusion/stable_diffusion.safetensors";
+
+const io::Json& golden_run(const std::string& name) { return sd_golden()["runs"][name]; }
+
+void expect_parity(const LoadOptions& options, const std::string& name) {
+  const WholeRunResult result = run_and_compare(options, request_of(golden_run(name)), kGoldenFile, name);
+  EXPECT_LE(result.latents_error, 1e-4);  // the project's promise for whole fp32 runs
+  EXPECT_LE(result.frames_error.value_or(0), 1);
+}
+
+Error error_opening(const LoadOptions& options) {
+  return error_of([&] { open_model(options); });
+}
+
+LoadOptions options_for(const fs::path& model, const fs::path& motion_module = {}) {
+  return {.model = model.string(), .motion_module = motion_module, .device = "cpu"};
+}
+
+TEST(StableDiffusionFile, of_version_1_equals_the_folder) {
+  const TempFolder folder;
+  sd_single_file("sd1").write(folder.path() / "model.safetensors");
+  expect_parity(options_for(folder.path() / "model.safetensors"), "sd1");
+}
+
+TEST(StableDiffusionFile, of_version_2_predicts_v_where_the_config_beside_it_says_so) {
+  const TempFolder folder;
+  sd_single_file("sd2").write(folder.path() / "v2.safetensors");
+  write_text(folder.path() / "v2.yaml", "model:\n  params:\n    parameterization: \"v\"\n");
+  expect_parity(options_for(folder.path() / "v2.safetensors"), "sd2_v");
+}
+
+TEST(StableDiffusionFile, without_an_autoencoder_asks_for_one_and_takes_it) {
+  const TempFolder folder;
+  TensorList list;
+  const io::Json& names = original_names();
+  add_in_original_names(list, sd_manifest("sd1", "unet"), names["small"]["unet"], "model.diffusion_model.");
+  for (const auto& [full, shape] : sd_manifest("sd1", "text_encoder")) {
+    list.add("cond_stage_model.transformer." + full, shape, formula_weight(full, shape));  // without text_model. too
+  }
+  list.write(folder.path() / "model.safetensors");
+  LoadOptions options = options_for(folder.path() / "model.safetensors");
+  const Error error = error_opening(options);
+  EXPECT_THAT(error.what(), HasSubstr("wanted a component 'vae'"));
+  EXPECT_THAT(error.hint(), HasSubstr("--vae"));
+  TensorList vae;
+  add_in_original_names(vae, sd_manifest("sd1", "vae"), names["small"]["vae"], "");
+  vae.write(folder.path() / "vae.safetensors");
+  options.vae = folder.path() / "vae.safetensors";
+  expect_parity(options, "sd1");
+}
+
+TEST(StableDiffusionFile, a_tensor_that_its_network_lacks_is_named) {
+  const TempFolder folder;
+  TensorList list = sd_single_file("sd1");
+  list.add("model.diffusion_model.input_blocks.1.0.in_layers.7.weight", {1}, {1});
+  list.write(folder.path() / "model.safetensors");
+  EXPECT_THAT(error_opening(options_for(folder.path() / "model.safetensors")).what(),
+              HasSubstr("down_blocks.0.resnets.0.in_layers.7.weight"));
+}
+
+TEST(StableDiffusion, makes_one_picture) {
+  const TempFolder folder;
+  write_sd_folder(folder.path(), "sd1", golden_run("sd1")["scheduler"]);
+  const auto model = open_model(options_for(folder.path()));
+  EXPECT_EQ(model->info().family, "stable_diffusion");
+  EXPECT_EQ(model->info().frames, 1);
+  EXPECT_EQ(model->info().cfg_scale, 7.5);
+  const Plan plan = model->plan({.prompt = "x"});
+  EXPECT_EQ(plan.sampler_class, "PNDMScheduler");
+  EXPECT_EQ(plan.latent_shape, (std::vector<int64_t>{1, 4, 8, 8}));
+  EXPECT_GT(plan.memory.denoise_peak, 0);
+  const Error error = error_of([&] { model->plan({.prompt = "x", .frames = 16}); });
+  EXPECT_EQ(error.code(), ErrorCode::usage);
+  EXPECT_THAT(error.hint(), HasSubstr("--motion-module"));
+}
+
+class MotionModule : public testing::Test {
+ protected:
+  void SetUp() override { write_sd_folder(base(), "sd1", golden_run("animate_v3")["scheduler"]); }
+  fs::path base() const { return folder_.path() / "base"; }
+  TempFolder folder_;
+};
+
+TEST_F(MotionModule, in_original_names_equals_the_folder_also_with_a_single_file_model) {
+  sd_single_file("sd1").write(folder_.path() / "model.safetensors");
+  write_original_adapter(folder_.path() / "v3_sd15_mm.safetensors", "v3");
+  expect_parity(options_for(folder_.path() / "model.safetensors", folder_.path() / "v3_sd15_mm.safetensors"),
+                "animate_v3");
+}
+
+TEST_F(MotionModule, of_version_1_says_how_many_frames_it_sees) {
+  write_original_adapter(folder_.path() / "mm_sd_v14.safetensors", "v1");
+  const auto model = open_model(options_for(base(), folder_.path() / "mm_sd_v14.safetensors"));
+  EXPECT_EQ(model->info().family, "animatediff");
+  EXPECT_EQ(model->info().frames, 16);
+  EXPECT_EQ(model->info().fps, (Rational{8, 1}));
+  EXPECT_EQ(model->plan({.prompt = "x", .frames = 24}).latent_shape, (std::vector<int64_t>{1, 4, 24, 8, 8}));
+  EXPECT_THAT(error_of([&] { model->plan({.prompt = "x", .frames = 25}); }).what(), HasSubstr("at most the 24 frames"));
+}
+
+TEST_F(MotionModule, in_a_saved_pipeline_lies_in_the_unet) {
+  const io::Json& adapter = sd_golden()["adapters"]["v3"];
+  Manifest unet = sd_manifest("sd1", "unet");
+  unet.merge(read_manifest(adapter["tensors"]));
+  io::Json config = sd_golden()["models"]["sd1"]["configs"]["unet"];
+  config["_class_name"] = "UNetMotionModel";
+  config["num_attention_heads"] = config["attention_head_dim"];
+  config["down_block_types"] = {"CrossAttnDownBlockMotion", "DownBlockMotion"};
+  config["up_block_types"] = {"UpBlockMotion", "CrossAttnUpBlockMotion"};
+  for (const char* key : {"motion_max_seq_length", "use_motion_mid_block", "motion_num_attention_heads"}) {
+    config[key] = adapter["config"][key];
+  }
+  write_text(base() / "unet/config.json", config.dump());
+  write_formula_checkpoint(base() / "unet/diffusion_pytorch_model.safetensors", unet);
+  // What the pipeline's own scheduler says is kept; here it is the one of the golden run.
+  io::Json scheduler = golden_run("animate_v3")["scheduler"];
+  scheduler.update({{"_class_name", "DDIMScheduler"}, {"beta_schedule", "linear"}, {"timestep_spacing", "linspace"}});
+  write_text(base() / "scheduler/scheduler_config.json", scheduler.dump());
+  write_text(base() / "model_index.json", R"({"_class_name": "AnimateDiffPipeline",
+    "motion_adapter": ["diffusers", "MotionAdapter"], "scheduler": ["diffusers", "DDIMScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"],
+    "unet": ["diffusers", "UNetMotionModel"], "vae": ["diffusers", "AutoencoderKL"]})");
+  expect_parity(options_for(base()), "animate_v3");
+  // Another adapter takes the place of the saved modules.
+  write_adapter_folder(folder_.path() / "v2", "v2");
+  expect_parity(options_for(base(), folder_.path() / "v2"), "animate_v2");
+}
+
+TEST_F(MotionModule, brings_the_schedule_it_was_trained_with) {
+  for (const auto& [name, sampler, steps, cfg_scale] :
+       {std::tuple{"v3", "DDIMScheduler", int64_t{50}, 7.5}, {"AnimateLCM", "LCMScheduler", int64_t{6}, 2.0},
+        {"AnimateDiff_Lightning_8step", "EulerDiscreteScheduler", int64_t{8}, 1.0}}) {
+    write_adapter_folder(folder_.path() / name, "v3");
+    const auto model = open_model(options_for(base(), folder_.path() / name));
+    const Plan plan = model->plan({.prompt = "x"});
+    EXPECT_EQ(plan.sampler_class, sampler);
+    EXPECT_EQ(plan.request.steps, steps);
+    EXPECT_EQ(plan.request.cfg_scale, cfg_scale);
+  }
+}
+
+TEST_F(MotionModule, that_does_not_fit_is_refused) {
+  write_adapter_folder(folder_.path() / "wide", "v3");
+  io::Json config = sd_golden()["adapters"]["v3"]["config"];
+  config["block_out_channels"] = {64, 128};
+  write_text(folder_.path() / "wide/config.json", config.dump());
+  EXPECT_THAT(error_opening(options_for(base(), folder_.path() / "wide")).what(), HasSubstr("block_out_channels"));
+  // A file that is no motion module.
+  write_formula_checkpoint(folder_.path() / "other.safetensors", {{"a.weight", {2}}});
+  EXPECT_THAT(error_opening(options_for(base(), folder_.path() / "other.safetensors")).what(),
+              HasSubstr("wanted a MotionAdapter folder"));
+  // A family without motion modules.
+  const io::Json modelscope = pipelines_golden();
+  write_tiny_checkpoint(folder_.path() / "modelscope", modelscope, modelscope["runs"]["default"]["scheduler"]);
+  write_adapter_folder(folder_.path() / "v3", "v3");
+  EXPECT_THAT(error_opening(options_for(folder_.path() / "modelscope", folder_.path() / "v3")).what(),
+              HasSubstr("--motion-module: not taken by TextToVideoSDPipeline"));
+}
+
+}  // namespace
+}  // namespace t2v::test
