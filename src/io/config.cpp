@@ -11,6 +11,10 @@ namespace t2v::io {
 
 namespace {
 
+// The largest published config has about 100; what looks keys up in a list would take minutes with
+// 100,000.
+constexpr size_t kMaxKeys = 1000;
+
 /// What a value looks like in a message: its text when short, else its type.
 std::string describe(const Json& value) {
   switch (value.type()) {
@@ -96,6 +100,11 @@ Config::Config(Json object, std::string where)
   if (!object_.is_object()) {
     throw Error(ErrorCode::bad_input,
                 "bad config: " + where_ + ": wanted an object, got " + describe(object_));
+  }
+  if (object_.size() > kMaxKeys) {
+    throw Error(ErrorCode::bad_input, "bad config: " + where_ + ": wanted at most " +
+                                          std::to_string(kMaxKeys) + " keys, got " +
+                                          std::to_string(object_.size()));
   }
 }
 

@@ -18,7 +18,7 @@ namespace {
 
 constexpr size_t kMaxShards = 4096;
 // A row of 100,000 tensors takes about 100 bytes; the largest published index has a tenth of that.
-constexpr size_t kMaxIndexBytes = size_t{12} << 20, kMaxIndexItems = 220'000;
+constexpr size_t kMaxIndexBytes = size_t{12} << 20, kMaxIndexItems = 150'000;
 constexpr size_t kMaxProblems = 10;  // shown in one message
 
 class ShardedTensorFile final : public TensorFile {

@@ -112,6 +112,12 @@ TEST(Config, Row23_wrong_types_and_ranges_name_file_key_wanted_and_got) {
   expect_bad([&] { Config(Json::array(), "x"); }, "wanted an object, got a list of 0");
 }
 
+TEST(Config, Row25_a_thousand_keys_are_enough) {
+  std::string text = "{\"k\":0";
+  for (int i = 0; i < 1000; ++i) text += ",\"" + std::to_string(i) + "\":0";
+  expect_bad([&] { Config(parse_json(text + "}", "x"), "x"); }, "at most 1000 keys");
+}
+
 TEST(Config, nan_is_refused_where_it_is_used) {
   TempFolder folder;
   const Config c =
