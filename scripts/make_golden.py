@@ -12,7 +12,7 @@ import importlib
 import pathlib
 import sys
 
-AREAS = ("io", "text", "nets", "sampling", "pipelines", "unet2d", "stable_diffusion", "single_file")
+AREAS = ("io", "text", "nets", "sampling", "clips", "pipelines", "unet2d", "stable_diffusion", "single_file")
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 

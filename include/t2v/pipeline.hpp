@@ -48,6 +48,7 @@ struct Plan {
   Request request;                ///< no optional that the family uses is absent any more
   int64_t width = 0, height = 0;  ///< of the frames written
   int64_t frames = 0;
+  int64_t frames_at_once = 0;     ///< that one network call sees: all of them, or a context window
   Rational fps{8, 1};
   std::string sampler_class;      ///< diffusers class name
   std::vector<int64_t> latent_shape;

@@ -31,6 +31,19 @@ struct Request {
   std::optional<Rational> fps;    ///< frame rate of the file
   std::optional<int64_t> cond_fps;  ///< for models conditioned on a frame rate
 
+  std::optional<int64_t> context;          ///< frames the network sees at once, in overlapping windows; 0: all of them
+  std::optional<int64_t> context_overlap;  ///< frames that neighbouring windows share
+  std::optional<int64_t> context_stride;   ///< 1: windows of neighbouring frames; 2, 3, ..: of every 2nd, 4th, .. too
+  std::string context_blend;               ///< "pyramid flat": how overlapping windows are averaged
+  bool loop = false;                       ///< the last frame leads into the first
+  std::string noise;                       ///< "random freenoise repeat": what a clip of several windows begins from
+  std::optional<int64_t> freeinit;         ///< how often to sample, each time from the last clip's low frequencies
+  std::string freeinit_filter;             ///< "butterworth gaussian ideal"
+  std::optional<double> freeinit_order;    ///< of the Butterworth filter
+  std::optional<double> freeinit_space, freeinit_time;  ///< stop frequencies, 0..1
+  bool freeinit_fast = false;              ///< fewer steps in the first iterations
+  std::vector<std::pair<std::string, double>> camera;   ///< moves ("pan-left", ..) and their strengths, together
+
   std::optional<int64_t> steps;
   std::optional<double> cfg_scale;         ///< <= 1: no classifier-free guidance
   std::optional<double> cfg_min;           ///< start of the per-frame guidance ramp

@@ -168,6 +168,22 @@ inline void get_loras(const Invocation& invocation, const Option& option, Json& 
   }
 }
 
+/// MOVE[:STRENGTH]
+inline void add_camera(Invocation& invocation, const Option& option, const ValueText& value) {
+  const auto colon = value.text.find(':');
+  const std::string move = parse_choice(value.label, value.text.substr(0, colon), option.choices);
+  const double strength =
+      colon == std::string_view::npos
+          ? 1.0
+          : parse_number(value.label, value.text.substr(colon + 1), option.min, option.max);
+  invocation.request.camera.emplace_back(move, strength);
+}
+inline void get_camera(const Invocation& invocation, const Option& option, Json& object) {
+  for (const auto& [move, strength] : invocation.request.camera) {
+    object[std::string(option.name)].push_back(move + ":" + number_text(strength));
+  }
+}
+
 inline void more_verbose(Invocation& invocation, const Option&, const ValueText& value) {
   if (parse_bool(value.label, value.text)) ++invocation.run.verbosity;
 }

@@ -34,6 +34,9 @@ constexpr double kMaxInteger = 9223372036854775807.0;
   T2V_FIELD(part, field), get_field<&Invocation::part, &decltype(Invocation::part)::field>
 #define T2V_PLAIN(part, field) T2V_FIELD(part, field), nullptr
 
+constexpr std::string_view kCameraWords =
+    "pan-left pan-right tilt-up tilt-down zoom-in zoom-out roll-cw roll-ccw";
+
 // clang-format off
 const std::array kOptions = std::to_array<Option>({
     // Prompt
@@ -63,6 +66,17 @@ const std::array kOptions = std::to_array<Option>({
      Group::video, kMake | kBench, T2V_SETTING(request, frames), 1, kMaxCount},
     {"seconds", "", "X", "length in seconds, instead of --frames: round(X * fps) to what the family allows",
      Group::video, kMake, T2V_SETTING(request, seconds), 0.001, 86400},
+    {"context", "", "N", "frames the model sees at once; longer clips are made in overlapping windows; 0: all frames at once (default: as the model was trained)",
+     Group::video, kMake | kBench, T2V_SETTING(request, context), 0, kMaxCount},
+    {"context-overlap", "", "N", "frames that neighbouring windows share (default: a quarter of a window)",
+     Group::video, kMake | kBench, T2V_SETTING(request, context_overlap), 0, kMaxCount},
+    {"context-stride", "", "N", "1: windows of neighbouring frames; 2, 3, ...: also of every 2nd, 4th, ... frame (default 1)",
+     Group::video, kMake | kBench, T2V_SETTING(request, context_stride), 1, 16},
+    {"context-blend", "", "NAME", "how overlapping windows are averaged: pyramid or flat (default pyramid)",
+     Group::video, kMake | kBench, T2V_SETTING(request, context_blend), 0, 0, "pyramid flat"},
+    {"noise", "", "NAME", "what a clip of several windows begins from: random, freenoise (the first window's noise again, shuffled: the clip keeps its look) or repeat (default random)",
+     Group::video, kMake, T2V_SETTING(request, noise), 0, 0, "random freenoise repeat"},
+    {"loop", "", "", "the last frame leads into the first", Group::video, kMake, T2V_SETTING(request, loop)},
     {"fps", "", "X", "frame rate of the file, like 8, 23.976 or 24000/1001 (default: the checkpoint's)",
      Group::video, kWrite, T2V_SETTING(request, fps), 0.01, 240},
     {"cond-fps", "", "N", "frame rate told to models that are conditioned on one",
@@ -84,6 +98,16 @@ const std::array kOptions = std::to_array<Option>({
     {"spacing", "", "NAME", "timesteps: leading, linspace or trailing (default: the checkpoint's)",
      Group::sampling, kMake, T2V_SETTING(request, spacing), 0, 0, "leading linspace trailing"},
     {"eta", "", "X", "0 to 1: noise of DDIM-like samplers (default 0)", Group::sampling, kMake, T2V_SETTING(request, eta), 0, 1},
+    {"freeinit", "", "N", "sample N times, each time from the last clip's low frequencies: frames agree better (default 1)",
+     Group::sampling, kMake, T2V_SETTING(request, freeinit), 1, 100},
+    {"freeinit-filter", "", "NAME", "butterworth, gaussian or ideal (default butterworth)",
+     Group::sampling, kMake, T2V_SETTING(request, freeinit_filter), 0, 0, "butterworth gaussian ideal"},
+    {"freeinit-order", "", "X", "steepness of the Butterworth filter (default 4)", Group::sampling, kMake, T2V_SETTING(request, freeinit_order), 0.1, 100},
+    {"freeinit-space", "", "X", "0 to 1: which frequencies within a frame are kept (default 0.25)",
+     Group::sampling, kMake, T2V_SETTING(request, freeinit_space), 0, 1},
+    {"freeinit-time", "", "X", "0 to 1: which frequencies from frame to frame are kept (default 0.25)",
+     Group::sampling, kMake, T2V_SETTING(request, freeinit_time), 0, 1},
+    {"freeinit-fast", "", "", "fewer steps in the first samplings", Group::sampling, kMake, T2V_SETTING(request, freeinit_fast)},
     {"seed", "-s", "N", "whole number; absent or -1: random, and always printed and stored",
      Group::sampling, kMake | kBench, T2V_SETTING(request, seed), -1, kMaxInteger},
     {"rng", "", "cpu|cuda", "whose random numbers: torch.Generator on that device (default cpu)",
@@ -100,6 +124,8 @@ const std::array kOptions = std::to_array<Option>({
      Group::conditioning, kMake, T2V_SETTING(request, video)},
     {"strength", "", "X", "0 to 1: how much of --video or --image is re-made (default: the family's)",
      Group::conditioning, kMake, T2V_SETTING(request, strength), 0, 1},
+    {"camera", "", "MOVE[:STRENGTH]", "move of the camera: pan-left (the content moves right), pan-right, tilt-up, tilt-down, zoom-in, zoom-out, roll-cw, roll-ccw; strength 0 to 4, 1 if not given: a quarter of the frame; repeatable, moves add up. A MotionLoRA in --lora needs no --camera",
+     Group::conditioning, kMake, add_camera, get_camera, 0, 4, kCameraWords, true},
     {"motion-bucket", "", "N", "amount of motion (SVD)", Group::conditioning, kMake, T2V_SETTING(request, motion_bucket), 0, 100000},
     {"noise-aug", "", "X", "noise added to the conditioning image (SVD)", Group::conditioning, kMake, T2V_SETTING(request, noise_aug), 0, 100},
 

@@ -16,6 +16,7 @@ io::Json plan_json(const cli::Invocation& invocation, const Plan& plan, const Mo
   if (!invocation.output.save_latents.empty())
     files.push_back(invocation.output.save_latents.string());
   return {{"settings", settings_of(invocation, plan, model)},
+          {"frames_at_once", plan.frames_at_once},
           {"latent_shape", plan.latent_shape},
           {"memory",
            {{"weights", plan.memory.weights},
@@ -39,6 +40,14 @@ void print_plan(const cli::Invocation& invocation, const Plan& plan, const Model
       "sampling  " + std::to_string(request.steps.value_or(0)) + " steps of " + plan.sampler_class;
   if (request.cfg_scale) out += ", guidance " + cli::number_text(*request.cfg_scale);
   out += ", seed " + std::to_string(request.seed.value_or(0)) + "\n";
+  if (plan.frames_at_once < plan.frames) {
+    out += "windows   " + std::to_string(plan.frames_at_once) + " frames at once, " +
+           std::to_string(request.context_overlap.value_or(0)) + " of them shared\n";
+  }
+  if (request.loop) out += "loop      the last frame leads into the first\n";
+  for (const auto& [move, strength] : request.camera) {
+    out += "camera    " + move + ", strength " + cli::number_text(strength) + "\n";
+  }
   out += "latents   " + join_ints(plan.latent_shape) + "\n";
   out += "device    " + plan.device + " " + plan.dtype + "\n";
   out += "memory    " + human_bytes(plan.memory.total_peak) + " (weights " +

@@ -7,8 +7,10 @@
 #include <random>
 #include <string_view>
 
+#include "core/log.hpp"
 #include "core/text.hpp"
 #include "io/tensor_file.hpp"
+#include "sampling/camera.hpp"
 #include "sampling/scheduler.hpp"
 #include "t2v/error.hpp"
 
@@ -34,6 +36,8 @@ constexpr std::array kFamilyFlags{
     FamilyFlag{"motion-bucket", [](const Request& r) { return r.motion_bucket.has_value(); }},
     FamilyFlag{"noise-aug", [](const Request& r) { return r.noise_aug.has_value(); }},
 };
+
+constexpr double kMaxCameraStrength = 4;  // a whole frame's travel
 
 void reject_foreign_flags(const Request& request, const ModelInfo& info) {
   for (const auto& flag : kFamilyFlags) {
@@ -92,6 +96,64 @@ int64_t planned_frames(const Request& request, const ModelInfo& info, const Limi
     return std::clamp(frames, limits.min_frames, limits.max_frames);
   }
   return checked_int("frames", request.frames.value_or(info.frames), limits.min_frames, limits.max_frames);
+}
+
+/// Whether the network sees windows of the clip, and which.
+void plan_windows(Plan& plan, const ModelInfo& info, const Limits& limits) {
+  Request& r = plan.request;
+  plan.frames_at_once = plan.frames;
+  const int64_t bound = limits.max_window > 0 ? limits.max_window : limits.max_frames;
+  const bool long_clip = plan.frames > bound || (limits.trained_frames > 0 && plan.frames > limits.trained_frames);
+  const int64_t size = r.context ? checked_int("context", *r.context, 0, bound)
+                                 : (long_clip ? std::min(info.frames, bound) : 0);
+  if (size == 0 && plan.frames > bound) {
+    bad_value("frames", "at most " + std::to_string(bound) + " with --context 0", std::to_string(plan.frames),
+              "leave --context out: longer clips are then made in overlapping windows");
+  }
+  const bool windows = size > 0 && size < plan.frames;
+  if (r.context_stride) checked_int("context-stride", *r.context_stride, 1, 16);
+  if (windows) {
+    if (!r.context) {
+      log::info("{} frames are more than this model sees at once: windows of {} frames (--context)", plan.frames, size);
+    }
+    plan.frames_at_once = size;
+    r.context = size;
+    r.context_stride = r.context_stride.value_or(1);
+    r.context_overlap = checked_int("context-overlap", r.context_overlap.value_or(size / 4), 0, size - 1);
+    if (r.context_blend.empty()) r.context_blend = "pyramid";
+  } else if (r.loop && r.context_overlap) {
+    checked_int("context-overlap", *r.context_overlap, 0, plan.frames - 1);
+  }
+}
+
+void check_one_of(const std::string& flag, const std::string& value, const std::vector<std::string>& choices) {
+  if (value.empty() || std::find(choices.begin(), choices.end(), value) != choices.end()) return;
+  throw Error(ErrorCode::usage, "bad value: --" + flag + ": got '" + value + "'", did_you_mean(value, choices));
+}
+
+void check_camera(const Request& request) {
+  std::vector<std::string> known;
+  for (const auto& word : sampling::camera_words()) known.emplace_back(word.name);
+  for (const auto& [name, strength] : request.camera) {
+    check_one_of("camera", name, known);
+    checked_real("camera", strength, 0, kMaxCameraStrength);
+  }
+}
+
+/// FreeInit, the initial noise and the camera.
+void check_clip(const Request& r, const std::string& sampler_class) {
+  check_one_of("context-blend", r.context_blend, {"pyramid", "flat"});
+  check_one_of("noise", r.noise, {"random", "freenoise", "repeat"});
+  check_one_of("freeinit-filter", r.freeinit_filter, {"butterworth", "gaussian", "ideal"});
+  if (r.freeinit_order) checked_real("freeinit-order", *r.freeinit_order, 0.1, 100);
+  if (r.freeinit_space) checked_real("freeinit-space", *r.freeinit_space, 0, 1);
+  if (r.freeinit_time) checked_real("freeinit-time", *r.freeinit_time, 0, 1);
+  check_camera(r);
+  if (!r.freeinit || checked_int("freeinit", *r.freeinit, 1, 100) == 1) return;
+  if (!r.video.empty()) throw Error(ErrorCode::usage, "--freeinit: wanted a run from noise, got --video");
+  if (sampler_class.starts_with("FlowMatch")) {
+    throw Error(ErrorCode::unsupported, "--freeinit: not possible with " + sampler_class + ", whose clips begin from pure noise");
+  }
 }
 
 /// The diffusers class for a contract name or class name.
@@ -155,6 +217,8 @@ Plan plan_request(const Request& request, const ModelInfo& info, const Limits& l
   if (request.decode_chunk) r.decode_chunk = checked_int("decode-chunk", *request.decode_chunk, 1, 100000);
   if (!request.seed || *request.seed < 0) r.seed = random_seed();
   plan.sampler_class = scheduler_class(request.sampler, limits);
+  plan_windows(plan, info, limits);
+  check_clip(r, plan.sampler_class);
   return plan;
 }
 

@@ -17,6 +17,8 @@ struct Limits {
   int64_t max_size = 8192;
   int64_t min_frames = 1;
   int64_t max_frames = 100000;
+  int64_t trained_frames = 0;  ///< longer clips are made in context windows unless the request says otherwise; 0: never
+  int64_t max_window = 0;      ///< frames that the network can see at once; 0: no bound
   int64_t max_steps = 1000;    ///< the scheduler's num_train_timesteps
   std::string default_sampler;  ///< diffusers class of the checkpoint's scheduler
 };

@@ -10,18 +10,24 @@
 #include "engine/latents.hpp"
 #include "engine/sample.hpp"
 #include "engine/stage.hpp"
+#include "models/clip.hpp"
 #include "t2v/error.hpp"
 
 namespace t2v::models {
 
 std::unique_ptr<sampling::Scheduler> run_scheduler(const Plan& plan, const io::Config& config) {
   const Request& request = plan.request;
+  return run_scheduler(plan, config, {*request.steps, request.video.empty() ? 1.0 : *request.strength});
+}
+
+std::unique_ptr<sampling::Scheduler> run_scheduler(const Plan& plan, const io::Config& config, const SchedulePart& part) {
+  const Request& request = plan.request;
   sampling::SchedulerOptions options;
-  options.steps = *request.steps;
+  options.steps = part.steps;
   options.eta = *request.eta;
   options.sigmas = request.sigmas;
   options.spacing = request.spacing;
-  if (!request.video.empty()) options.strength = *request.strength;
+  options.strength = part.strength;
   // A contract name may say more than its class ("dpmpp_2m_sde").
   return sampling::make_scheduler(request.sampler.empty() ? plan.sampler_class : request.sampler, config, options);
 }
@@ -43,9 +49,9 @@ Rng run_rng(const Request& request, const Placement& placement) {
   return Rng(static_cast<uint64_t>(*request.seed), device);
 }
 
-at::Tensor initial_noise(const Plan& plan, const Placement& placement, Rng& rng) {
+at::Tensor initial_noise(const Plan& plan, const Placement& placement, Rng& rng, int64_t frame_dim) {
   const auto& file = plan.request.init_latents;
-  if (file.empty()) return rng.normal(plan.latent_shape, placement.dtype, placement.device);
+  if (file.empty()) return clip_noise(plan, frame_dim, placement, rng);
   const at::Tensor latents = engine::to_tensor(engine::load_latents(file));
   if (latents.sizes() != at::IntArrayRef(plan.latent_shape)) {
     throw Error(ErrorCode::bad_input, "bad latents: " + file.string() + ": wanted " + join_ints(plan.latent_shape) +

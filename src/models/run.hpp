@@ -18,13 +18,20 @@ namespace t2v::models {
 
 /// The scheduler of a run, from a scheduler_config.json and the request.
 std::unique_ptr<sampling::Scheduler> run_scheduler(const Plan& plan, const io::Config& config);
+/// The same for one of several samplings: with other steps, begun later.
+struct SchedulePart {
+  int64_t steps = 0;
+  double strength = 1.0;
+};
+std::unique_ptr<sampling::Scheduler> run_scheduler(const Plan& plan, const io::Config& config, const SchedulePart& part);
 /// Builds it and throws it away: refuses a combination of sampler, sigmas, spacing and steps, and says what is unusual.
 void check_scheduler(const Plan& plan, const io::Config& config);
 
 /// The generator of --rng; Error{usage} for cuda noise on another device.
 Rng run_rng(const Request& request, const Placement& placement);
-/// Noise of unit variance in plan.latent_shape: --init-latents, or drawn.
-at::Tensor initial_noise(const Plan& plan, const Placement& placement, Rng& rng);
+/// Noise of unit variance in plan.latent_shape, frames (where it has any) along axis `frame_dim`: --init-latents, or drawn
+/// as --noise asks for it.
+at::Tensor initial_noise(const Plan& plan, const Placement& placement, Rng& rng, int64_t frame_dim = 2);
 
 struct PromptStates {
   at::Tensor prompt;                   // [1, L, D]

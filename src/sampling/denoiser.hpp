@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include <ATen/core/Tensor.h>
 
@@ -13,6 +14,10 @@ struct StepContext {
   int64_t index = 0;    ///< position in Scheduler::timesteps()
   int64_t count = 0;    ///< number of network calls of the run
   double timestep = 0;  ///< what the network's time embedding gets; may be fractional
+  /// Which frames of the clip x holds, in this order (a window need not be contiguous, nor begin at
+  /// 0: a loop's wraps around); empty: the whole clip. Whatever a family conditions by frame is cut
+  /// with frames_of().
+  std::span<const int64_t> frames = {};
 };
 
 class Denoiser {
@@ -23,5 +28,10 @@ class Denoiser {
   /// network's.
   virtual at::Tensor predict(const at::Tensor& x, const StepContext& step) = 0;
 };
+
+/// The part of a tensor with one entry a frame of the clip (text by frame, a guidance ramp, image
+/// latents) that belongs to the frames of this call; `per_frame` itself when the call sees the
+/// whole clip.
+at::Tensor frames_of(const at::Tensor& per_frame, int64_t frame_dim, const StepContext& step);
 
 }  // namespace t2v::sampling

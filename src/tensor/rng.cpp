@@ -4,6 +4,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/randperm.h>
 #include <c10/core/TensorOptions.h>
 
 namespace t2v {
@@ -20,6 +21,10 @@ Rng::Rng(uint64_t seed, c10::Device generator_device)
 at::Tensor Rng::normal(at::IntArrayRef shape, c10::ScalarType dtype, c10::Device device) {
   const auto options = at::TensorOptions().dtype(dtype).device(generator_.device());
   return at::randn(shape, generator_, options).to(device);
+}
+
+at::Tensor Rng::permutation(int64_t n) {
+  return at::randperm(n, generator_, at::TensorOptions().dtype(c10::kLong).device(generator_.device()));
 }
 
 at::Tensor Rng::state() const { return generator_.get_state(); }

@@ -19,6 +19,8 @@ class Rng {
   /// Standard normal noise [shape], drawn on the generator's device in `dtype`, then moved to `device`.
   at::Tensor normal(at::IntArrayRef shape, c10::ScalarType dtype, c10::Device device);
   at::Tensor normal_like(const at::Tensor& like) { return normal(like.sizes(), like.scalar_type(), like.device()); }
+  /// torch.randperm(n, generator=...): int64 [n], on the generator's device.
+  at::Tensor permutation(int64_t n);
 
   at::Tensor state() const;              ///< uint8, for resumable checkpoints
   void set_state(const at::Tensor& state);

@@ -277,6 +277,15 @@ TEST(Json, job_lines_take_long_names_and_refuse_others) {
               HasSubstr("jobs: line 2: steps: wanted a whole number"));
 }
 
+TEST(Camera, takes_moves_with_and_without_a_strength) {
+  const Invocation invocation = parse({"--camera", "pan-left", "--camera", "Zoom_In:0.5"});
+  const std::vector<std::pair<std::string, double>> wanted{{"pan-left", 1}, {"zoom-in", 0.5}};
+  EXPECT_EQ(invocation.request.camera, wanted);
+  EXPECT_THAT(error_of([] { parse({"--camera", "pan-lef"}); }).what(), HasSubstr("--camera: wanted"));
+  EXPECT_EQ(error_of([] { parse({"--camera", "pan-left:5"}); }).code(), ErrorCode::usage);
+  EXPECT_EQ(error_of([] { parse({"--camera", "pan-left:"}); }).code(), ErrorCode::usage);
+}
+
 /// A request with every field at random, sometimes absent.
 Request random_request(std::mt19937& random) {
   const auto coin = [&] { return random() % 2 == 0; };
@@ -292,6 +301,19 @@ Request random_request(std::mt19937& random) {
   if (coin()) request.frames = count(300);
   if (coin()) request.fps = coin() ? Rational{24000, 1001} : Rational{count(60), 1};
   if (coin()) request.cond_fps = count(60);
+  if (coin()) request.context = count(64) - 1;
+  if (coin()) request.context_overlap = count(16) - 1;
+  if (coin()) request.context_stride = count(4);
+  if (coin()) request.context_blend = "flat";
+  if (coin()) request.noise = "freenoise";
+  if (coin()) request.loop = true;
+  if (coin()) request.freeinit = count(5);
+  if (coin()) request.freeinit_filter = "gaussian";
+  if (coin()) request.freeinit_order = 1 + real();
+  if (coin()) request.freeinit_space = real();
+  if (coin()) request.freeinit_time = real();
+  if (coin()) request.freeinit_fast = true;
+  if (coin()) request.camera = {{"pan-left", real() * 4}, {"zoom-out", 1}};
   if (coin()) request.steps = count(100);
   if (coin()) request.cfg_scale = real() * 20;
   if (coin()) request.cfg_min = real() * 3;
@@ -333,6 +355,11 @@ TEST(Settings, any_request_survives_the_way_through_json) {
     ASSERT_EQ(after.request.fps, before.request.fps);
     ASSERT_EQ(after.request.cfg_scale, before.request.cfg_scale);
     ASSERT_EQ(after.request.seed, before.request.seed);
+    ASSERT_EQ(after.request.context, before.request.context);
+    ASSERT_EQ(after.request.loop, before.request.loop);
+    ASSERT_EQ(after.request.noise, before.request.noise);
+    ASSERT_EQ(after.request.freeinit, before.request.freeinit);
+    ASSERT_EQ(after.request.camera, before.request.camera);
     ASSERT_EQ(after.request.eta, before.request.eta);
     ASSERT_EQ(after.request.negative_prompt, before.request.negative_prompt);
     ASSERT_EQ(after.load.loras, before.load.loras);

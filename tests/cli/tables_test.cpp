@@ -12,6 +12,7 @@
 #include "cli/samplers.hpp"
 #include "cli/values.hpp"
 #include "media/sinks.hpp"
+#include "sampling/camera.hpp"
 #include "sampling/scheduler.hpp"
 
 namespace t2v {
@@ -41,6 +42,12 @@ TEST(Tables, the_program_knows_the_formats_and_extensions_that_exist) {
   std::ranges::sort(formats);
   std::ranges::sort(existing);
   EXPECT_EQ(formats, existing);
+}
+
+TEST(Tables, the_program_lists_the_camera_moves_that_exist) {
+  std::vector<std::string> existing;
+  for (const auto& word : sampling::camera_words()) existing.emplace_back(word.name);
+  EXPECT_EQ(cli::split_words(cli::find_option("camera")->choices), existing);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "engine/memory_probe.hpp"
 #include "engine/stage.hpp"
 #include "media/video_reader.hpp"
+#include "models/clip.hpp"
 #include "models/decode.hpp"
 #include "models/describe.hpp"
 #include "models/modelscope/family.hpp"
@@ -24,6 +25,7 @@ namespace {
 
 // Defaults of the two diffusers pipelines, where a checkpoint names none of its own.
 constexpr int64_t kFrames = 16, kSteps = 50;
+constexpr int64_t kTrainedFrames = 32;  // ModelScope was trained on 16, ZeroScope on 24; both still hold together at 32
 constexpr int64_t kTextTokens = 77;  // for the cost of a call; CLIP's length
 constexpr double kCfgScale = 9.0, kVideoCfgScale = 15.0, kVideoStrength = 0.6;
 
@@ -96,6 +98,7 @@ void ModelScopeModel::read_defaults() {
   const io::Config scheduler = checkpoint_.component("scheduler").config();
   limits_.size_multiple = factor;
   limits_.min_size = factor;
+  limits_.trained_frames = kTrainedFrames;
   limits_.max_steps = scheduler.get_int("num_train_timesteps", 1000, 1, 100000);
   limits_.default_sampler = checkpoint_.component("scheduler").class_name;
 }
@@ -150,7 +153,7 @@ void ModelScopeModel::plan_costs(Plan& plan) const {
   const int64_t chunk = std::min(
       plan.frames, plan.request.decode_chunk.value_or(default_decode_chunk(plan, placement_.device.is_cuda())));
   const auto call = engine::probe([&] {
-    unet_shapes_->forward(meta({batch, shape[1], shape[2], shape[3], shape[4]}), 1.0,
+    unet_shapes_->forward(meta({batch, shape[1], plan.frames_at_once, shape[3], shape[4]}), 1.0,
                           meta({batch, kTextTokens, unet_shapes_->config().cross_attention_dim}));
   });
   const auto decode = engine::probe([&] { vae_shapes_->decode(meta({chunk, shape[1], shape[3], shape[4]})); });
@@ -160,7 +163,7 @@ void ModelScopeModel::plan_costs(Plan& plan) const {
   };
   MemoryPlan& memory = plan.memory;
   memory.weights = weight_bytes_;
-  memory.denoise_peak = scaled(call.peak_bytes, placement_.dtype);
+  memory.denoise_peak = scaled(call.peak_bytes, placement_.dtype) + window_bytes(plan);
   memory.decode_peak = scaled(decode.peak_bytes, vae_placement_.dtype);
   memory.total_peak = engine::kLibraryBytes + memory.weights + std::max(memory.denoise_peak, memory.decode_peak);
   plan.denoise_flops = call.flops;

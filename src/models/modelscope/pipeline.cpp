@@ -9,7 +9,6 @@
 #include "core/check.hpp"
 #include "engine/frames.hpp"
 #include "engine/latents.hpp"
-#include "engine/sample.hpp"
 #include "media/scale.hpp"
 #include "media/video_reader.hpp"
 #include "models/decode.hpp"
@@ -78,14 +77,12 @@ at::Tensor ModelScopePipeline::encode_video(const Plan& plan, Rng& rng) const {
   return networks_.vae->scale(sample).to(placement_.device, placement_.dtype);
 }
 
-at::Tensor ModelScopePipeline::initial_state(const Plan& plan, const sampling::Scheduler& scheduler,
-                                             Rng& rng) const {
+ClipStart ModelScopePipeline::start(const Plan& plan, Rng& rng) const {
   if (!plan.request.video.empty()) {
     const at::Tensor original = encode_video(plan, rng);
-    return scheduler.add_noise(original, rng.normal_like(original), 0);
+    return {rng.normal_like(original), original};
   }
-  const at::Tensor noise = initial_noise(plan, placement_, rng);
-  return to_state(noise * scheduler.init_noise_sigma());
+  return {to_state(initial_noise(plan, placement_, rng)), {}};
 }
 
 Latents ModelScopePipeline::denoise(const Plan& plan, Progress& progress) {
@@ -94,13 +91,12 @@ Latents ModelScopePipeline::denoise(const Plan& plan, Progress& progress) {
   const Request& request = plan.request;
   const at::Tensor states = encode_prompts(*networks_.text_encoder, request, *request.cfg_scale > 1.0, progress).batch();
 
-  const auto scheduler = run_scheduler(plan, scheduler_config_);
   Rng rng = run_rng(request, placement_);
   GuidedUNet denoiser(*networks_.unet, states.to(placement_.dtype), *request.cfg_scale,
                       *request.guidance_rescale);
-  const at::Tensor state =
-      engine::sample(*scheduler, initial_state(plan, *scheduler, rng), denoiser, rng, progress);
-  return engine::to_latents(to_video(state));
+  const ClipRun run{.plan = plan, .scheduler = scheduler_config_, .denoiser = denoiser, .frame_dim = 0, .rng = rng,
+                    .progress = progress};
+  return engine::to_latents(to_video(sample_clip(run, start(plan, rng))));
 }
 
 void ModelScopePipeline::decode(const Latents& latents, const Plan& plan, FrameSink& sink,

@@ -6,10 +6,10 @@
 #include <memory>
 
 #include "io/checkpoint.hpp"
+#include "models/clip.hpp"
 #include "models/modelscope/unet3d.hpp"
 #include "models/text/text_encoder.hpp"
 #include "models/vae/autoencoder_kl.hpp"
-#include "sampling/scheduler.hpp"
 #include "t2v/pipeline.hpp"
 #include "tensor/rng.hpp"
 
@@ -30,7 +30,7 @@ class ModelScopePipeline final : public Pipeline {
   void decode(const Latents& latents, const Plan& plan, FrameSink& sink, Progress& progress) override;
 
  private:
-  at::Tensor initial_state(const Plan& plan, const sampling::Scheduler& scheduler, Rng& rng) const;
+  ClipStart start(const Plan& plan, Rng& rng) const;
   at::Tensor encode_video(const Plan& plan, Rng& rng) const;
 
   Networks networks_;

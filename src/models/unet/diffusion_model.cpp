@@ -8,6 +8,7 @@
 #include "engine/load_memory.hpp"
 #include "engine/memory_probe.hpp"
 #include "engine/stage.hpp"
+#include "models/clip.hpp"
 #include "models/decode.hpp"
 #include "models/describe.hpp"
 #include "models/run.hpp"
@@ -112,9 +113,9 @@ void DiffusionModel::read_defaults() {
   limits_.min_size = factor;
   limits_.max_steps = variant_.scheduler.get_int("num_train_timesteps", 1000, 1, 100000);
   limits_.default_sampler = variant_.scheduler.get_string("_class_name");
-  if (unet.motion) limits_.max_frames = unet.motion->max_frames;
+  if (unet.motion) limits_.max_window = unet.motion->max_frames;
   if (!variant_.is_video) limits_.max_frames = 1;
-  info_.frames = std::min(info_.frames, limits_.max_frames);
+  info_.frames = std::min(info_.frames, unet.motion ? limits_.max_window : limits_.max_frames);
 }
 
 Plan DiffusionModel::plan(const Request& request) const {
@@ -122,11 +123,6 @@ Plan DiffusionModel::plan(const Request& request) const {
     throw Error(ErrorCode::usage,
                 "--frames: wanted 1, " + info_.name + " makes single pictures, got " + std::to_string(*request.frames),
                 "--motion-module PATH makes videos with it");
-  }
-  if (variant_.is_video && request.frames.value_or(1) > limits_.max_frames) {
-    throw Error(ErrorCode::usage, "--frames: wanted at most the " + std::to_string(limits_.max_frames) +
-                                      " frames that the motion module sees at once, got " +
-                                      std::to_string(*request.frames));
   }
   Plan plan = plan_request(request, info_, limits_);
   const int64_t factor = vae_shapes_->spatial_factor();
@@ -151,7 +147,7 @@ void DiffusionModel::plan_costs(Plan& plan) const {
       plan.frames, plan.request.decode_chunk.value_or(default_decode_chunk(plan, placement_.device.is_cuda())));
   const int64_t channels = plan.latent_shape[1];
   const auto call = engine::probe([&] {
-    unet_shapes_->forward(meta({batch, channels, plan.frames, height, width}), 1.0,
+    unet_shapes_->forward(meta({batch, channels, plan.frames_at_once, height, width}), 1.0,
                           meta({batch, kTextTokens, variant_.unet.cross_attention_dim[0]}));
   });
   const auto decode = engine::probe([&] { vae_shapes_->decode(meta({chunk, channels, height, width})); });
@@ -161,7 +157,7 @@ void DiffusionModel::plan_costs(Plan& plan) const {
   };
   MemoryPlan& memory = plan.memory;
   memory.weights = weight_bytes_;
-  memory.denoise_peak = scaled(call.peak_bytes, placement_.dtype);
+  memory.denoise_peak = scaled(call.peak_bytes, placement_.dtype) + window_bytes(plan);
   memory.decode_peak = scaled(decode.peak_bytes, vae_placement_.dtype);
   memory.total_peak = engine::kLibraryBytes + memory.weights + std::max(memory.denoise_peak, memory.decode_peak);
   plan.denoise_flops = call.flops;

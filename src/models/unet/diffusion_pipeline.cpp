@@ -7,7 +7,7 @@
 
 #include "core/check.hpp"
 #include "engine/latents.hpp"
-#include "engine/sample.hpp"
+#include "models/clip.hpp"
 #include "models/decode.hpp"
 #include "models/run.hpp"
 #include "models/unet/diffusion.hpp"
@@ -74,12 +74,11 @@ Latents DiffusionPipeline::denoise(const Plan& plan, Progress& progress) {
   const bool guided = *request.cfg_scale > 1.0 && !networks_.unet->config().time_cond_proj_dim;
   const at::Tensor states = encode_prompts(*networks_.text_encoder, request, guided, progress).batch();
 
-  const auto scheduler = run_scheduler(plan, scheduler_config_);
   Rng rng = run_rng(request, placement_);
   GuidedUNet denoiser(*networks_.unet, states.to(placement_.dtype), request);
-  const at::Tensor noise = with_frames(initial_noise(plan, placement_, rng));
-  const at::Tensor state =
-      engine::sample(*scheduler, noise.mul(scheduler->init_noise_sigma()), denoiser, rng, progress);
+  const ClipRun run{.plan = plan, .scheduler = scheduler_config_, .denoiser = denoiser, .frame_dim = 2, .rng = rng,
+                    .progress = progress};
+  const at::Tensor state = sample_clip(run, {with_frames(initial_noise(plan, placement_, rng)), {}});
   return engine::to_latents(state.reshape(plan.latent_shape));
 }
 
