@@ -100,6 +100,9 @@ std::unique_ptr<AutoencoderKL> load(const io::Component& component, const Placem
   WeightStore store(component.weights(), placement, rename_old_attention);
   auto network = std::make_unique<AutoencoderKL>(AutoencoderKLConfig::from(component.config()), store.root());
   store.expect_all_taken();
+  if (placement.dtype != c10::kFloat) {
+    network->load_fp32 = [component, device = placement.device] { return load(component, {device, c10::kFloat}); };
+  }
   return network;
 }
 

@@ -3,6 +3,7 @@
 // is an image of its own. diffusers 0.42 models/autoencoders/autoencoder_kl.py AutoencoderKL.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -42,6 +43,9 @@ class AutoencoderKL {
 
   const AutoencoderKLConfig& config() const { return config_; }
   int64_t spatial_factor() const;  ///< pixels a latent, along each side
+
+  /// Loads the same network in fp32, for images that its own precision can't hold. Set by load() where that is less.
+  std::function<std::unique_ptr<AutoencoderKL>()> load_fp32;
 
  private:
   AutoencoderKLConfig config_;

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/memory_size.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "engine/cuda_plugin.hpp"
+
+namespace t2v::engine {
+
+int64_t memory_size(c10::Device device) {
+  if (device.is_cuda()) {
+    for (const CudaDevice& cuda : cuda_devices()) {
+      if (cuda.index == std::max<int>(0, device.index())) return cuda.total_bytes;
+    }
+  }
+  const int64_t installed = sysconf(_SC_PHYS_PAGES) * static_cast<int64_t>(sysconf(_SC_PAGESIZE));
+  int64_t limit = 0;
+  std::ifstream group("/sys/fs/cgroup/memory.max");  // "max" where there is no limit
+  return group >> limit && limit > 0 ? std::min(installed, limit) : installed;
+}
+
+}  // namespace t2v::engine

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// An opened checkpoint of the family: configs read, file headers checked against the networks, nothing loaded.
+#pragma once
+
+#include <memory>
+
+#include "io/checkpoint.hpp"
+#include "models/planning.hpp"
+#include "models/svd/unet.hpp"
+#include "models/vae/temporal_decoder.hpp"
+#include "models/vision/clip_vision.hpp"
+#include "t2v/pipeline.hpp"
+#include "tensor/placement.hpp"
+
+namespace t2v::models::svd {
+
+class SvdModel final : public Model {
+ public:
+  SvdModel(io::Checkpoint checkpoint, const LoadOptions& options);
+
+  const ModelInfo& info() const override { return info_; }
+  Plan plan(const Request& request) const override;
+  std::unique_ptr<Pipeline> load(Progress& progress, Parts parts) const override;
+
+ private:
+  void read_networks();
+  void check_networks_fit() const;
+  void read_defaults();
+  void plan_decode_chunk(Plan& plan) const;
+  void plan_costs(Plan& plan) const;
+  int64_t decode_peak(const Plan& plan, int64_t frames) const;
+
+  io::Checkpoint checkpoint_;
+  LoadOptions options_;
+  ModelInfo info_;
+  Limits limits_;
+  Placement placement_;          // of the unet
+  Placement vae_placement_;      // fp32 where the VAE's config forces it
+  Placement encoder_placement_;  // fp32
+  // The networks without data: parameter counts, strictness of headers, and the memory probe.
+  std::unique_ptr<vision::CLIPVisionModel> encoder_shapes_;
+  std::unique_ptr<UNetSpatioTemporalConditionModel> unet_shapes_;
+  std::unique_ptr<vae::AutoencoderKLTemporalDecoder> vae_shapes_;
+  int64_t weight_bytes_ = 0;
+};
+
+}  // namespace t2v::models::svd

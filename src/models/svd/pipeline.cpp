@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "models/svd/pipeline.hpp"
+
+#include <array>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/linspace.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros_like.h>
+#include <c10/core/InferenceMode.h>
+
+#include "core/check.hpp"
+#include "engine/finite.hpp"
+#include "engine/latents.hpp"
+#include "engine/stage.hpp"
+#include "io/image.hpp"
+#include "models/clip.hpp"
+#include "models/decode.hpp"
+#include "models/run.hpp"
+#include "models/svd/image_conditioning.hpp"
+#include "models/vae/autoencoder_kl.hpp"
+#include "sampling/guidance.hpp"
+#include "tensor/operators.hpp"
+
+namespace t2v::models::svd {
+
+namespace {
+
+/// Frame rate, amount of motion and image noise, as the network was trained on them: the rate less one.
+std::array<double, 3> added_time_ids(const Request& request, c10::ScalarType dtype) {
+  const std::array<double, 3> ids{static_cast<double>(*request.cond_fps - 1),
+                                  static_cast<double>(*request.motion_bucket), *request.noise_aug};
+  // diffusers makes a tensor of the network's dtype of them: in fp16 a strength of 0.02 is another number.
+  const Tensor rounded = at::tensor(std::vector<double>(ids.begin(), ids.end())).to(dtype).to(at::kDouble);
+  const auto* values = rounded.const_data_ptr<double>();
+  return {values[0], values[1], values[2]};
+}
+
+/// UNet, image and guidance as one Denoiser. A state is [1, F, C, h, w].
+class GuidedUNet final : public sampling::Denoiser {
+ public:
+  struct Image {
+    Tensor token;    // [1, 1, D]
+    Tensor latents;  // [1, 1, C, h, w]
+  };
+  GuidedUNet(engine::Reloadable<UNetSpatioTemporalConditionModel>& unet, Image image, std::array<double, 3> ids,
+             std::optional<Tensor> ramp, double guidance_rescale)
+      : unet_(unet),
+        image_(std::move(image)),
+        ids_(ids),
+        ramp_(std::move(ramp)),
+        guidance_rescale_(guidance_rescale) {}
+
+  Tensor predict(const Tensor& x, const sampling::StepContext& step) override {
+    const Tensor with_image = call(x, step, image_);
+    if (!ramp_) return with_image;
+    // Without an image both of its forms are zeros. The two calls follow each other: at this network's sizes one fills
+    // the machine, and a batch of two would need twice the memory.
+    const Tensor without = call(x, step, {at::zeros_like(image_.token), at::zeros_like(image_.latents)});
+    const Tensor ramp = sampling::frames_of(*ramp_, /*frame_dim=*/1, step).to(x.device(), with_image.scalar_type());
+    const Tensor guided = sampling::combine_cfg(without, with_image, ramp);
+    return sampling::rescale_noise_cfg(guided, with_image, guidance_rescale_);
+  }
+  bool use_fp32(bool on) override { return unet_.use_fp32(on); }
+
+ private:
+  Tensor call(const Tensor& x, const sampling::StepContext& step, const Image& image) {
+    const c10::ScalarType dtype = unet_.placement().dtype;
+    const Tensor latents = image.latents.expand({-1, x.size(1), -1, -1, -1});
+    const Tensor input = at::cat({x.to(dtype), latents.to(dtype)}, 2);
+    return unet_.get().forward(input, step.timestep, image.token.to(dtype), ids_);
+  }
+
+  engine::Reloadable<UNetSpatioTemporalConditionModel>& unet_;
+  Image image_;
+  std::array<double, 3> ids_;
+  std::optional<Tensor> ramp_;  // [1, F, 1, 1, 1]; absent: no classifier-free guidance
+  double guidance_rescale_;
+};
+
+}  // namespace
+
+Tensor guidance_ramp(const Plan& plan) {
+  return at::linspace(*plan.request.cfg_min, *plan.request.cfg_scale, plan.frames).view({1, plan.frames, 1, 1, 1});
+}
+
+bool is_guided(const Plan& plan) {
+  // One frame has only the ramp's first value.
+  return *plan.request.cfg_min > 1.0 || (plan.frames > 1 && *plan.request.cfg_scale > 1.0);
+}
+
+SvdPipeline::SvdPipeline(Networks networks, io::Config scheduler, Placement placement, Placement vae_placement)
+    : networks_(std::move(networks)),
+      scheduler_config_(std::move(scheduler)),
+      placement_(placement),
+      vae_placement_(vae_placement) {}
+
+SvdPipeline::ImageConditioning SvdPipeline::encode_image(const Plan& plan, Rng& rng, Progress& progress) const {
+  engine::StageScope stage(progress, Stage::text, 2);
+  const Request& request = plan.request;
+  const io::Image image = io::load_image(request.image);
+  ImageConditioning out;
+  const int64_t side = networks_.image_encoder->config.image_size;
+  const Tensor pixels = networks_.normalisation.forward(clip_image(image, side)).to(placement_.device);
+  out.token = networks_.image_encoder->image_embeds(pixels).unsqueeze(1).to(placement_.dtype);
+  engine::require_finite(out.token, "image encoder");
+  stage.step();
+
+  // Drawn before the latents' noise, and even when its strength is 0: seeds then give diffusers' videos.
+  const Tensor clean = vae_image(image, *request.height, *request.width).to(placement_.device);
+  const Tensor noisy = clean + rng.normal_like(clean) * *request.noise_aug;
+  const Tensor moments = networks_.vae->encode(noisy.to(vae_placement_.dtype));
+  out.latents = vae::AutoencoderKL::mean(moments).unsqueeze(1).to(placement_.dtype);
+  engine::require_finite(out.latents, "image latents");
+  stage.step();
+  return out;
+}
+
+Latents SvdPipeline::denoise(const Plan& plan, Progress& progress) {
+  T2V_CHECK(networks_.unet && networks_.image_encoder, "denoise() of a pipeline loaded for decoding only");
+  const c10::InferenceMode guard;
+  const Request& request = plan.request;
+  Rng rng = run_rng(request, placement_);
+  const ImageConditioning image = encode_image(plan, rng, progress);
+
+  constexpr int64_t kFrameDim = 1;
+  const Tensor noise = initial_noise(plan, kFrameDim, placement_, rng);
+  GuidedUNet denoiser(networks_.unet, {image.token, image.latents}, added_time_ids(request, placement_.dtype),
+                      is_guided(plan) ? std::optional(guidance_ramp(plan)) : std::nullopt, *request.guidance_rescale);
+  const ClipRun run{.plan = plan, .scheduler = scheduler_config_, .denoiser = denoiser, .frame_dim = kFrameDim,
+                    .rng = rng, .progress = progress};
+  return engine::to_latents(sample_clip(run, {noise, {}}));
+}
+
+void SvdPipeline::decode(const Latents& latents, const Plan& plan, FrameSink& sink, Progress& progress) {
+  const c10::InferenceMode guard;
+  const Tensor state = engine::to_tensor(latents).squeeze(0).to(vae_placement_.device, vae_placement_.dtype);
+  const vae::AutoencoderKLTemporalDecoder& vae = *networks_.vae;
+  decode_frames(frame_decoder(vae, plan, /*frames_apart=*/false), vae.unscale(state), plan, sink, progress);
+}
+
+}  // namespace t2v::models::svd

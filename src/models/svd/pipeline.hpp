@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// StableVideoDiffusionPipeline of diffusers 0.42.1 (pipelines/stable_video_diffusion): image -> latents -> frames.
+#pragma once
+
+#include <memory>
+
+#include "engine/reloadable.hpp"
+#include "io/checkpoint.hpp"
+#include "models/svd/unet.hpp"
+#include "models/vae/temporal_decoder.hpp"
+#include "models/vision/clip_vision.hpp"
+#include "t2v/pipeline.hpp"
+#include "tensor/rng.hpp"
+
+namespace t2v::models::svd {
+
+/// Guidance rises along the clip, from --cfg-min at its first frame to --cfg-scale at its last. [1, F, 1, 1, 1] fp32
+Tensor guidance_ramp(const Plan& plan);
+/// Whether any frame is guided.
+bool is_guided(const Plan& plan);
+
+/// The loaded parts. With Parts::decoder only the VAE is there.
+struct Networks {
+  std::unique_ptr<vision::CLIPVisionModel> image_encoder;  // fp32 wherever the rest computes
+  vision::ImageNormalisation normalisation;
+  engine::Reloadable<UNetSpatioTemporalConditionModel> unet;
+  std::unique_ptr<vae::AutoencoderKLTemporalDecoder> vae;
+};
+
+class SvdPipeline final : public Pipeline {
+ public:
+  SvdPipeline(Networks networks, io::Config scheduler, Placement placement, Placement vae_placement);
+
+  Latents denoise(const Plan& plan, Progress& progress) override;  // [1, F, C, h, w]
+  void decode(const Latents& latents, const Plan& plan, FrameSink& sink, Progress& progress) override;
+
+ private:
+  /// The image in the two forms that the network sees.
+  struct ImageConditioning {
+    Tensor token;    // [1, 1, D]
+    Tensor latents;  // [1, 1, C, h, w], of the image with noise on it; not scaled
+  };
+  ImageConditioning encode_image(const Plan& plan, Rng& rng, Progress& progress) const;
+
+  Networks networks_;
+  io::Config scheduler_config_;
+  Placement placement_, vae_placement_;
+};
+
+}  // namespace t2v::models::svd
