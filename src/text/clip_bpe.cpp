@@ -142,23 +142,42 @@ int32_t ClipBpe::require_id(const std::string& token, const std::string& role) c
   return it->second;
 }
 
+std::vector<int64_t> ClipBpe::ids_of(std::string_view prompt, int64_t& unknown) const {
+  const std::string valid = replace_invalid_utf8(prompt);
+  if (valid != prompt) log::warn("prompt: bytes that are not UTF-8 were replaced by U+FFFD");
+  std::vector<int64_t> ids;
+  for (const auto& part : added_->split(valid)) {
+    if (part.id) {
+      ids.push_back(*part.id);
+    } else {
+      append_words(part.text, ids, unknown);
+    }
+  }
+  return ids;
+}
+
+std::vector<int64_t> ClipBpe::pieces(std::string_view text) const {
+  int64_t unknown = 0;
+  return ids_of(text, unknown);
+}
+
+Tokenizer::Frame ClipBpe::frame() const {
+  const auto comma = ids_.find("," + std::string(kWordEnd));
+  return {.begin = bos_,
+          .end = eos_,
+          .pad = pad_,
+          .comma = comma == ids_.end() ? -1 : comma->second,
+          .length = model_max_length_ > 0 ? model_max_length_ : kClipLength};
+}
+
 Tokens ClipBpe::encode(std::string_view prompt, int64_t max_length) const {
   if (max_length == 0) max_length = model_max_length_ > 0 ? model_max_length_ : kClipLength;
   if (max_length < 2) {
     throw Error(ErrorCode::usage, "prompt: wanted room for at least 2 tokens, got a limit of " +
                                       std::to_string(max_length));
   }
-  const std::string valid = replace_invalid_utf8(prompt);
-  if (valid != prompt) log::warn("prompt: bytes that are not UTF-8 were replaced by U+FFFD");
   Tokens out;
-  std::vector<int64_t> ids;
-  for (const auto& part : added_->split(valid)) {
-    if (part.id) {
-      ids.push_back(*part.id);
-    } else {
-      append_words(part.text, ids, out.unknown);
-    }
-  }
+  const std::vector<int64_t> ids = ids_of(prompt, out.unknown);
   const size_t kept = std::min(ids.size(), static_cast<size_t>(max_length - 2));
   if (kept < ids.size()) out.truncated = decode(ids, kept);
   if (kept + 2 < static_cast<size_t>(max_length) && pad_ < 0) fail(where_, "no pad_token");

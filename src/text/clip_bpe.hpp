@@ -40,8 +40,11 @@ class ClipBpe final : public Tokenizer {
 
   Tokens encode(std::string_view prompt, int64_t max_length = 0) const override;
   int64_t vocab_size() const override { return vocab_size_; }
+  std::vector<int64_t> pieces(std::string_view text) const override;
+  Frame frame() const override;
 
  private:
+  std::vector<int64_t> ids_of(std::string_view prompt, int64_t& unknown) const;
   struct Merge {
     uint32_t rank;
     int32_t id;

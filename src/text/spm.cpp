@@ -49,12 +49,7 @@ SpmTokenizer::SpmTokenizer(Unigram::Pieces pieces, const std::string& charsmap,
   if (eos_ < 0) throw Error(ErrorCode::bad_input, "bad tokenizer: " + where + ": no eos_token");
 }
 
-Tokens SpmTokenizer::encode(std::string_view prompt, int64_t max_length) const {
-  if (max_length == 0) max_length = model_max_length_ > 0 ? model_max_length_ : kT5Length;
-  if (max_length < 1) {
-    throw Error(ErrorCode::usage, "prompt: wanted room for at least 1 token, got a limit of " +
-                                      std::to_string(max_length));
-  }
+std::vector<SpmTokenizer::Token> SpmTokenizer::tokens_of(std::string_view prompt) const {
   const std::string valid = replace_invalid_utf8(prompt);
   if (valid != prompt) log::warn("prompt: bytes that are not UTF-8 were replaced by U+FFFD");
   std::vector<Token> tokens;
@@ -65,8 +60,27 @@ Tokens SpmTokenizer::encode(std::string_view prompt, int64_t max_length) const {
       append_words(part.text, tokens);
     }
   }
+  return tokens;
+}
+
+std::vector<int64_t> SpmTokenizer::pieces(std::string_view text) const {
+  std::vector<int64_t> ids;
+  for (const Token& token : tokens_of(text)) ids.push_back(token.id);
+  return ids;
+}
+
+Tokenizer::Frame SpmTokenizer::frame() const {
+  return {.end = eos_, .pad = pad_, .length = model_max_length_ > 0 ? model_max_length_ : kT5Length};
+}
+
+Tokens SpmTokenizer::encode(std::string_view prompt, int64_t max_length) const {
+  if (max_length == 0) max_length = model_max_length_ > 0 ? model_max_length_ : kT5Length;
+  if (max_length < 1) {
+    throw Error(ErrorCode::usage, "prompt: wanted room for at least 1 token, got a limit of " +
+                                      std::to_string(max_length));
+  }
   Tokens out;
-  for (const Token& token : tokens) {
+  for (const Token& token : tokens_of(prompt)) {
     const bool kept = out.ids.size() + 1 < static_cast<size_t>(max_length);
     if (kept) {
       out.ids.push_back(token.id);

@@ -35,6 +35,8 @@ class SpmTokenizer final : public Tokenizer {
 
   Tokens encode(std::string_view prompt, int64_t max_length = 0) const override;
   int64_t vocab_size() const override { return vocab_size_; }
+  std::vector<int64_t> pieces(std::string_view text) const override;
+  Frame frame() const override;
 
  private:
   struct Token {
@@ -42,6 +44,7 @@ class SpmTokenizer final : public Tokenizer {
     std::string text;  // "▁" for a space in front
   };
 
+  std::vector<Token> tokens_of(std::string_view prompt) const;
   void append_words(std::string_view text, std::vector<Token>& tokens) const;
   void append_pieces(std::string_view word, std::vector<Token>& tokens) const;
 

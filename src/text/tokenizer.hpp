@@ -25,6 +25,16 @@ class Tokenizer {
   /// model_max_length of the tokenizer's config. Invalid UTF-8 is replaced by U+FFFD.
   virtual Tokens encode(std::string_view prompt, int64_t max_length = 0) const = 0;
   virtual int64_t vocab_size() const = 0;  ///< largest id + 1
+
+  /// The ids of a piece of a prompt alone: no begin, end or padding, of any length.
+  virtual std::vector<int64_t> pieces(std::string_view text) const = 0;
+  /// What encode() puts around them. -1: this tokenizer has none.
+  struct Frame {
+    int64_t begin = -1, end = -1, pad = -1;
+    int64_t comma = -1;   ///< the token of a comma that ends a word; only where prompts are read in chunks
+    int64_t length = 0;   ///< max_length when none is given
+  };
+  virtual Frame frame() const = 0;
 };
 
 /// Opens a tokenizer folder (CLIPTokenizer: vocab.json + merges.txt; T5Tokenizer: spiece.model;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lines "name size size ..." -> the header of a file in original names -> components, derived configs and shown tensors.
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <sstream>
@@ -23,7 +24,7 @@ class HeaderFile final : public t2v::io::TensorFile {
       std::string name;
       words >> name;
       std::vector<int64_t> shape;
-      for (int64_t size = 0; words >> size;) shape.push_back(size < 0 ? 0 : size);
+      for (int64_t size = 0; words >> size;) shape.push_back(std::abs(size));
       tensors_.emplace(name, t2v::io::TensorView{t2v::io::DType::f32, shape, {}, bytes_});
     }
   }
@@ -45,11 +46,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string text(reinterpret_cast<const char*>(data), size);
   const auto file = std::make_shared<HeaderFile>(text);
   t2v::fuzz::expect_clean([&] { t2v::io::open_stable_diffusion_file(file); });
-  t2v::fuzz::expect_clean(
-      [&] {
-        if (t2v::io::is_motion_module(*file)) t2v::io::motion_module_component(file);
-      },
-      {t2v::ErrorCode::bad_input, t2v::ErrorCode::unsupported});
+  t2v::fuzz::expect_clean([&] {
+    if (t2v::io::is_motion_module(*file)) t2v::io::motion_module_component(file);
+  });
   for (const auto& [name, view] : file->tensors()) {
     t2v::io::ldm_unet_name(name, static_cast<int64_t>(size % 5));
     t2v::io::ldm_vae_name(name, static_cast<int64_t>(size % 13));

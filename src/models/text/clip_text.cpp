@@ -11,7 +11,7 @@
 #include <ATen/ops/zeros.h>
 
 #include "core/check.hpp"
-#include "nn/attention.hpp"
+#include "nn/activation.hpp"
 #include "t2v/error.hpp"
 #include "tensor/operators.hpp"
 
@@ -62,34 +62,19 @@ CLIPTextConfig CLIPTextConfig::from(const io::Config& config) {
   return c;
 }
 
-CLIPEncoderLayer::CLIPEncoderLayer(const CLIPTextConfig& config, const Weights& w)
-    : heads(config.num_attention_heads),
-      act(nn::activation(config.hidden_act, config.where + ": hidden_act")),
-      layer_norm1(w.at("layer_norm1"), config.hidden_size, config.layer_norm_eps),
-      qkv(nn::Linear::fused(
-          {w.at("self_attn.q_proj"), w.at("self_attn.k_proj"), w.at("self_attn.v_proj")},
-          config.hidden_size, std::vector<int64_t>(3, config.hidden_size), /*has_bias=*/true)),
-      out_proj(w.at("self_attn.out_proj"), config.hidden_size, config.hidden_size),
-      layer_norm2(w.at("layer_norm2"), config.hidden_size, config.layer_norm_eps),
-      fc1(w.at("mlp.fc1"), config.hidden_size, config.intermediate_size),
-      fc2(w.at("mlp.fc2"), config.intermediate_size, config.hidden_size) {}
-
-Tensor CLIPEncoderLayer::forward(const Tensor& x, const std::optional<Tensor>& bias) const {
-  const auto parts = qkv.forward(layer_norm1.forward(x)).chunk(3, -1);  // q, k, v: [B, L, D]
-  const nn::AttentionOptions options{.heads = heads, .bias = bias, .causal = !bias.has_value()};
-  const Tensor attended =
-      x + out_proj.forward(nn::attention(parts[0], parts[1], parts[2], options));
-  return attended + fc2.forward(act(fc1.forward(layer_norm2.forward(attended))));
-}
-
 CLIPTextModel::CLIPTextModel(const CLIPTextConfig& c, const Weights& w, bool with_projection)
     : config(c),
       token_embedding(w.at("embeddings.token_embedding"), c.vocab_size, c.hidden_size),
       position_embedding(w.at("embeddings.position_embedding"), c.max_position_embeddings,
                          c.hidden_size),
       final_layer_norm(w.at("final_layer_norm"), c.hidden_size, c.layer_norm_eps) {
+  const CLIPLayerOptions layer{.hidden_size = c.hidden_size,
+                               .intermediate_size = c.intermediate_size,
+                               .heads = c.num_attention_heads,
+                               .activation = nn::activation(c.hidden_act, c.where + ": hidden_act"),
+                               .layer_norm_eps = c.layer_norm_eps};
   for (int64_t i = 0; i < c.num_hidden_layers; ++i) {
-    layers.emplace_back(c, w.at("encoder.layers").at(i));
+    layers.emplace_back(layer, w.at("encoder.layers").at(i));
   }
   if (with_projection) {
     text_projection.emplace(w.at("text_projection"), c.hidden_size, c.projection_dim,
@@ -111,7 +96,7 @@ Tensor CLIPTextModel::forward(const Tensor& ids, int64_t clip_skip,
   std::optional<Tensor> bias;
   if (mask) bias = masked_bias(*mask, length, x.scalar_type());
   for (int64_t i = 0; i < layer_count - clip_skip; ++i) {
-    x = layers[static_cast<size_t>(i)].forward(x, bias);
+    x = layers[static_cast<size_t>(i)].forward(x, bias, /*causal=*/!bias.has_value());
   }
   return final_layer_norm.forward(x);
 }

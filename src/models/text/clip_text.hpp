@@ -12,7 +12,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "io/config.hpp"
-#include "nn/activation.hpp"
+#include "models/text/clip_layer.hpp"
 #include "nn/embedding.hpp"
 #include "nn/linear.hpp"
 #include "nn/norm.hpp"
@@ -35,19 +35,6 @@ struct CLIPTextConfig {
   std::string where;  // file name for messages
 
   static CLIPTextConfig from(const io::Config& config);
-};
-
-struct CLIPEncoderLayer {
-  CLIPEncoderLayer(const CLIPTextConfig& config, const Weights& w);
-  /// `bias`: added to the logits, broadcastable to [B, N, L, L]; absent: causal.
-  Tensor forward(const Tensor& x, const std::optional<Tensor>& bias) const;  // [B, L, D]
-
-  int64_t heads;
-  nn::Activation act;
-  nn::LayerNorm layer_norm1;
-  nn::Linear qkv, out_proj;
-  nn::LayerNorm layer_norm2;
-  nn::Linear fc1, fc2;
 };
 
 /// Immutable after construction; calls may run at the same time.

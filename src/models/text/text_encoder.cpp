@@ -3,18 +3,22 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/tensor.h>
 
 #include "core/log.hpp"
 #include "core/text.hpp"
+#include "engine/finite.hpp"
 #include "models/text/clip_text.hpp"
 #include "models/text/t5_encoder.hpp"
 #include "t2v/error.hpp"
+#include "tensor/operators.hpp"
 #include "tensor/weights.hpp"
 
 namespace t2v::models::text {
@@ -111,10 +115,12 @@ const Row& row_of(const io::Component& encoder) {
 }
 
 std::unique_ptr<TextNetwork> load_network(const io::Component& encoder,
-                                          const Placement& placement) {
+                                          const Placement& placement,
+                                          std::shared_ptr<const WeightOverlay> overlay) {
   const Row& row = row_of(encoder);
   const auto file = encoder.weights();
   WeightStore store(file, placement, row.rename(*file));
+  store.set_overlay(std::move(overlay));
   auto network = row.make(encoder.config(), store.root());
   store.expect_all_taken();
   return network;
@@ -134,10 +140,13 @@ std::string shortened(const std::string& text) {
 }  // namespace
 
 TextEncoder::TextEncoder(const io::Component& tokenizer, const io::Component& encoder,
-                         const Placement& placement)
+                         const Placement& placement,
+                         std::shared_ptr<const WeightOverlay> overlay)
     : placement_(placement),
+      component_(encoder),
+      overlay_(std::move(overlay)),
       tokenizer_(t2v::text::open_tokenizer(tokenizer.path, tokenizer.class_name)),
-      network_(load_network(encoder, placement)) {}
+      network_(load_network(encoder, placement, overlay_)) {}
 
 TextEncoder::~TextEncoder() = default;
 
@@ -148,36 +157,109 @@ TextEmbedding TextEncoder::encode(std::string_view prompt, int64_t clip_skip) co
 }
 
 TextEmbedding TextEncoder::encode(std::string_view prompt, const EncodeOptions& options) const {
-  const auto& facts = network_->facts;
   TextEmbedding out;
   out.tokens = tokenizer_->encode(prompt, options.max_length);
-  const auto length = static_cast<int64_t>(out.tokens.ids.size());
+  if (!out.tokens.truncated.empty()) {
+    log::warn("prompt: longer than the {} tokens this model reads; cut off: \"{}\"",
+              out.tokens.ids.size(), shortened(out.tokens.truncated));
+  }
+  out.hidden = run(out.tokens.ids, out.tokens.mask, options);
+  return out;
+}
+
+Tensor TextEncoder::run(const std::vector<int64_t>& ids, const std::vector<uint8_t>& mask,
+                        const EncodeOptions& options) const {
+  const auto& facts = network_->facts;
+  const auto length = static_cast<int64_t>(ids.size());
   if (facts.max_positions > 0 && length > facts.max_positions) {
     throw Error(ErrorCode::bad_input,
                 "bad checkpoint: " + facts.where + ": wanted a tokenizer of at most " +
                     std::to_string(facts.max_positions) +
                     " tokens (max_position_embeddings), got " + std::to_string(length));
   }
-  const int64_t largest = *std::ranges::max_element(out.tokens.ids);
+  const int64_t largest = *std::ranges::max_element(ids);
   if (largest >= facts.rows) {
     throw Error(ErrorCode::bad_input,
                 "bad checkpoint: " + facts.where + ": wanted token ids below vocab_size " +
                     std::to_string(facts.rows) + ", got " + std::to_string(largest),
                 "tokenizer and text encoder are of different models");
   }
-  if (!out.tokens.truncated.empty()) {
-    log::warn("prompt: longer than the {} tokens this model reads; cut off: \"{}\"", length,
-              shortened(out.tokens.truncated));
+  const auto on_device = [&](const std::vector<int64_t>& values) {
+    return at::tensor(values, at::TensorOptions(c10::kLong)).unsqueeze(0).to(placement_.device);
+  };
+  std::optional<Tensor> real;  // [1, L]
+  if (options.use_mask || facts.use_mask) real = on_device({mask.begin(), mask.end()});
+  const Tensor tokens = on_device(ids);
+  std::unique_ptr<TextNetwork> precise;  // only while it is needed
+  return engine::compute_finite(
+      "text", [&] { return (precise ? *precise : *network_).forward(tokens, real, options.clip_skip); },
+      [&](bool on) {
+        if (placement_.dtype == c10::kFloat) return false;
+        precise = on ? load_network(component_, {placement_.device, c10::kFloat}, overlay_) : nullptr;
+        return true;
+      });
+}
+
+Tensor TextEncoder::encode_chunk(const t2v::text::PromptChunk& chunk, int64_t clip_skip) const {
+  const Tensor hidden = run(chunk.ids, chunk.mask, EncodeOptions{.clip_skip = clip_skip});  // [1, L, D]
+  if (!chunk.has_weights) return hidden;
+  const Tensor weights = at::tensor(chunk.weights, at::TensorOptions(c10::kFloat)).view({1, -1, 1}).to(placement_.device);
+  const Tensor before = hidden.to(c10::kFloat);
+  Tensor after = before * weights;
+  if (network_->facts.max_positions > 0) {  // CLIP
+    const double ratio = before.mean().item<double>() / after.mean().item<double>();
+    if (std::isfinite(ratio)) after = after * ratio;
   }
-  const Tensor ids =
-      at::tensor(out.tokens.ids, at::TensorOptions(c10::kLong)).unsqueeze(0).to(placement_.device);
-  std::optional<Tensor> mask;  // [1, L]
-  if (options.use_mask || facts.use_mask) {
-    const std::vector<int64_t> real(out.tokens.mask.begin(), out.tokens.mask.end());
-    mask = at::tensor(real, at::TensorOptions(c10::kLong)).unsqueeze(0).to(placement_.device);
+  return after.to(hidden.scalar_type());
+}
+
+std::vector<Tensor> TextEncoder::encode_chunks(const PromptText& text, t2v::text::PromptSyntax syntax) const {
+  const auto parts = t2v::text::parse_prompt(text.text, syntax);
+  const bool has_weights = std::ranges::any_of(parts, [](const auto& part) { return part.weight != 1 || part.begins_chunk; });
+  const bool reads_chunks = tokenizer_->frame().begin >= 0 && syntax != t2v::text::PromptSyntax::plain;
+  if (reads_chunks) {
+    std::vector<Tensor> states;
+    for (const auto& chunk : t2v::text::chunk_prompt(*tokenizer_, parts)) {
+      states.push_back(encode_chunk(chunk, text.clip_skip));
+    }
+    if (states.size() > 1) {
+      log::info("prompt: read in {} chunks of {} tokens each", states.size(), tokenizer_->frame().length - 2);
+    }
+    return states;
   }
-  out.hidden = network_->forward(ids, mask, options.clip_skip);
-  return out;
+  if (!has_weights) {
+    const std::string whole = parts.front().text;  // escapes are gone where brackets are syntax
+    return {encode(whole, EncodeOptions{.clip_skip = text.clip_skip}).hidden};
+  }
+  int64_t left_out = 0;
+  const auto chunk = t2v::text::single_chunk(*tokenizer_, parts, 0, left_out);
+  if (left_out > 0) {
+    log::warn("prompt: longer than the {} tokens this model reads; {} tokens cut off", chunk.ids.size(), left_out);
+  }
+  return {encode_chunk(chunk, text.clip_skip)};
+}
+
+Tensor TextEncoder::encode_batch(std::span<const PromptText> texts, t2v::text::PromptSyntax syntax) const {
+  std::vector<std::vector<Tensor>> rows;
+  size_t longest = 0;
+  for (const PromptText& text : texts) {
+    rows.push_back(encode_chunks(text, syntax));
+    longest = std::max(longest, rows.back().size());
+  }
+  std::vector<Tensor> batch;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i].size() < longest) {
+      const Tensor empty = encode("", EncodeOptions{.clip_skip = texts[i].clip_skip}).hidden;
+      rows[i].resize(longest, empty);
+    }
+    batch.push_back(rows[i].size() == 1 ? rows[i].front() : at::cat(rows[i], 1));
+  }
+  return at::cat(batch, 0).to(placement_.dtype);
+}
+
+WeightStore header_store(const io::Component& encoder) {
+  const auto file = encoder.weights();
+  return WeightStore::header_only(file, row_of(encoder).rename(*file));
 }
 
 int64_t count_parameters(const io::Component& encoder) {

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the network of a run attends to: prompt, negative prompt and the prompts of later frames, encoded and put in the
+// order of the batch. For families whose text is the states of one encoder.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "models/text/text_encoder.hpp"
+#include "t2v/progress.hpp"
+#include "t2v/request.hpp"
+
+namespace t2v::models::text {
+
+struct RunText {
+  at::Tensor prompt;    // [1, L, D], or [F, L, D] where --prompt-at changes the text from frame to frame
+  at::Tensor negative;  // [1, L, D]; undefined without classifier-free guidance
+
+  bool guided() const { return negative.defined(); }
+  bool by_frame() const { return prompt.size(0) > 1; }
+  /// [negative, prompt] for a network call on these frames of the clip (empty: all): [B, L, D], or [B*F, L, D] by frame,
+  /// which is how networks take text that differs from frame to frame. Without guidance the prompt alone.
+  at::Tensor states(std::span<const int64_t> frames = {}) const;
+};
+
+/// Encodes the text of `request` for a clip of `frames` frames, as one stage of `progress`. The texts of --prompt-at are
+/// mixed in proportion between their frames and hold after the last, as diffusers 0.42's FreeNoise does with a prompt by
+/// frame (pipelines/free_noise_utils.py _encode_prompt_free_noise, _lerp). As in diffusers, clip_skip is for the prompt
+/// only.
+RunText encode_run(const TextEncoder& encoder, const Request& request, bool guided, int64_t frames, Progress& progress);
+
+/// The key frames of a request: frame 0 with the prompt, then --prompt-at by frame. Throws Error{usage} for frames beyond
+/// the clip and for one named twice.
+std::vector<std::pair<int64_t, std::string>> key_prompts(const Request& request, int64_t frames);
+
+/// What can be said of a request's text before anything is loaded: frames, syntax, weights. Throws Error{usage}.
+void check_text(const Request& request, int64_t frames);
+
+}  // namespace t2v::models::text
