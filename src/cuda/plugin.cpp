@@ -10,6 +10,7 @@
 #include <cuda_runtime_api.h>
 
 #include "cuda/kernels/frames_to_rgb8.hpp"
+#include "cuda/kernels/layer_kernels.hpp"
 #include "engine/cuda_plugin_api.hpp"
 #include "t2v/export.hpp"
 
@@ -101,16 +102,29 @@ int empty_cache() {
   });
 }
 
-int rgb_to_uint8(int device, const RgbJob& job) {
+/// Queues a kernel on the device's current libtorch stream.
+template <auto kLaunch, typename Job>
+int queue(int device, const Job& job) {
   return guarded([&] {
     const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device));
     const auto stream = c10::cuda::getCurrentCUDAStream(static_cast<c10::DeviceIndex>(device));
-    return status_of(static_cast<cudaError_t>(launch_frames_to_rgb8(job, stream.stream())));
+    return status_of(static_cast<cudaError_t>(kLaunch(job, stream.stream())));
   });
 }
 
-constexpr PluginApi kApi{kPluginAbi,  &last_error,  &device_count, &device_info, &memory_info,
-                         &memory_reserved, &synchronize, &empty_cache,  &rgb_to_uint8};
+constexpr PluginApi kApi{kPluginAbi,
+                         &last_error,
+                         &device_count,
+                         &device_info,
+                         &memory_info,
+                         &memory_reserved,
+                         &synchronize,
+                         &empty_cache,
+                         &queue<launch_frames_to_rgb8, RgbJob>,
+                         &queue<launch_group_norm, GroupNormJob>,
+                         &queue<launch_frame_attention, FrameAttentionJob>,
+                         &queue<launch_geglu, GegluJob>,
+                         &queue<launch_rgb_to_yuv420, YuvJob>};
 
 }  // namespace
 

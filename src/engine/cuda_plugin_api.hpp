@@ -7,7 +7,7 @@
 
 namespace t2v::cuda {
 
-inline constexpr int kPluginAbi = 1;  ///< raised with every change of this file
+inline constexpr int kPluginAbi = 2;  ///< raised with every change of this file
 
 struct DeviceInfo {
   char name[256];
@@ -28,6 +28,50 @@ struct RgbJob {
   int* not_finite;  ///< device memory, one int, set to 1 when a pixel is NaN or Inf and otherwise left as it is
 };
 
+/// The jobs below are on the device, dense, queued on its current libtorch stream. Sums are in fp32 whatever the type.
+
+using ElementType = PixelType;
+
+/// nn/kernels/group_norm.hpp on channels-last images; `shift` [videos, channels] is added to the images of its video
+/// first (the time embedding), and may be null.
+struct GroupNormJob {
+  const void *x, *weight, *bias, *shift;
+  void* out;
+  ElementType type;
+  int64_t images, pixels, channels, groups, images_per_video;
+  double eps;
+  bool silu;
+  float* scratch;  ///< group_norm_scratch() floats
+};
+/// Each image is cut into chunks, so that few images still fill the device: a video normalised as one has 32 groups only.
+constexpr int64_t kGroupNormChunks = 64;
+constexpr int64_t group_norm_scratch(const GroupNormJob& job) { return job.images * kGroupNormChunks * job.groups * 2; }
+
+/// nn/kernels/frame_attention.hpp: qkv [B, F, P, 3, N, D] -> out [B, F, P, N, D].
+struct FrameAttentionJob {
+  const void* qkv;
+  void* out;
+  ElementType type;
+  int64_t batch, frames, positions, heads, head_dim;
+};
+/// Shared memory of one block; more is refused, and the caller takes ATen's attention.
+constexpr int64_t kFrameAttentionBytes = 48 * 1024;
+
+/// nn/kernels/geglu.hpp: x [rows, 2, width] -> out [rows, width].
+struct GegluJob {
+  const void* x;
+  void* out;
+  ElementType type;
+  int64_t rows, width;
+};
+
+/// media/color.hpp, byte for byte: rgb [F, H, W, 3] -> planes y [F, H, W], u and v [F, H/2, W/2]. H and W are even.
+struct YuvJob {
+  const uint8_t* rgb;
+  uint8_t *y, *u, *v;
+  int64_t frames, height, width;
+};
+
 /// Functions return 0, or another number after which last_error() says what happened on this thread.
 struct PluginApi {
   int abi;                    ///< kPluginAbi of the plug-in's build; stays the first member
@@ -39,6 +83,10 @@ struct PluginApi {
   int (*synchronize)(int device);
   int (*empty_cache)();
   int (*rgb_to_uint8)(int device, const RgbJob&);  ///< queued on the device's current libtorch stream
+  int (*group_norm)(int device, const GroupNormJob&);
+  int (*frame_attention)(int device, const FrameAttentionJob&);
+  int (*geglu)(int device, const GegluJob&);
+  int (*rgb_to_yuv420)(int device, const YuvJob&);
 };
 
 using PluginEntry = const PluginApi* (*)();

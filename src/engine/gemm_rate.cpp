@@ -3,29 +3,47 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 
-#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/rand.h>
+#include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 
 namespace t2v::engine {
 
-double measured_gemm_rate(const Placement& placement) {
+namespace {
+
+/// Units of work a second, of the fastest of several runs.
+double best_rate(double work, const std::function<at::Tensor()>& run) {
   constexpr int kRuns = 6;  // the first warms up
+  double best = 0;
+  for (int i = 0; i < kRuns; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    run().flatten()[0].cpu();  // waits for a device
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (i > 0) best = std::max(best, work / seconds);
+  }
+  return best;
+}
+
+}  // namespace
+
+double measured_gemm_rate(const Placement& placement) {
   const c10::InferenceMode guard;
   const int64_t width = placement.device.is_cuda() ? 8192 : 2048;
   const auto options = at::TensorOptions().dtype(placement.dtype).device(placement.device);
   const at::Tensor a = at::rand({width, width}, options), b = at::rand({width, width}, options);
-  double best = 0;
-  for (int run = 0; run < kRuns; ++run) {
-    const auto start = std::chrono::steady_clock::now();
-    const at::Tensor product = at::mm(a, b);
-    product.select(0, 0).cpu();  // waits for a device
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    if (run > 0) best = std::max(best, 2.0 * static_cast<double>(width * width * width) / seconds);
-  }
-  return best;
+  return best_rate(2.0 * static_cast<double>(width * width * width), [&] { return at::mm(a, b); });
+}
+
+double measured_copy_rate(const Placement& placement) {
+  const c10::InferenceMode guard;
+  const int64_t bytes = int64_t{1} << (placement.device.is_cuda() ? 32 : 28);
+  const at::Tensor from = at::zeros({bytes}, at::TensorOptions().dtype(at::kByte).device(placement.device));
+  at::Tensor to = at::empty_like(from);
+  return best_rate(2.0 * static_cast<double>(bytes), [&] { return to.copy_(from); });
 }
 
 }  // namespace t2v::engine

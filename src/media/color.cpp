@@ -3,33 +3,13 @@
 
 #include <vector>
 
-// Note: [Fixed-point colour]
-// Y = 16 + 219 (0.2126 R + 0.7152 G + 0.0722 B) / 255, Cb = 128 + 224 (B - Y') / 1.8556 / 255, Cr =
-// 128 + 224 (R - Y') / 1.5748 / 255. The factors are held as integers of 20 fractional bits; for
-// 4:2:0 the sum of four pixels (0..1020) goes through the same factors with 22. The largest
-// intermediate is 1020 * 0.44 * 2^20 < 2^31 / 4. Rounding the factors moves a result by less than
-// 0.001 levels. The chroma factors sum to zero, so grey is exactly 128, and white is exactly 235.
+#include "core/bt709.hpp"
 
 namespace t2v::media {
 
 namespace {
 
-constexpr int kBits = 20;
-
-constexpr int32_t fixed(double factor) {
-  const double scaled = factor * (1 << kBits);
-  return static_cast<int32_t>(scaled < 0 ? scaled - 0.5 : scaled + 0.5);
-}
-
-constexpr double kRed = 0.2126, kBlue = 0.0722, kGreen = 1.0 - kRed - kBlue;
-constexpr double kLuma = 219.0 / 255.0;
-constexpr double kCb = 224.0 / 255.0 / (2.0 * (1.0 - kBlue));
-constexpr double kCr = 224.0 / 255.0 / (2.0 * (1.0 - kRed));
-
-constexpr int32_t kYR = fixed(kLuma * kRed), kYB = fixed(kLuma * kBlue);
-constexpr int32_t kYG = fixed(kLuma) - kYR - kYB;
-constexpr int32_t kUR = fixed(-kCb * kRed), kUG = fixed(-kCb * kGreen), kUB = -kUR - kUG;
-constexpr int32_t kVG = fixed(-kCr * kGreen), kVB = fixed(-kCr * kBlue), kVR = -kVG - kVB;
+using namespace bt709;
 
 /// One row, split into channels so that the arithmetic below vectorizes.
 struct RowScratch {
@@ -46,12 +26,11 @@ inline void split_row(const uint8_t* rgb, int64_t width, int16_t* r, int16_t* g,
 }
 
 __attribute__((always_inline)) inline void project(const int16_t* r, const int16_t* g,
-                                                   const int16_t* b, int64_t width, int32_t fr,
-                                                   int32_t fg, int32_t fb, int32_t offset, int bits,
-                                                   uint8_t* out) {
-  const int32_t rounding = (offset << bits) + (1 << (bits - 1));
+                                                   const int16_t* b, int64_t width, const Factors& f,
+                                                   int bits, uint8_t* out) {
+  const int32_t rounding = (f.offset << bits) + (1 << (bits - 1));
   for (int64_t x = 0; x < width; ++x) {
-    out[x] = static_cast<uint8_t>((fr * r[x] + fg * g[x] + fb * b[x] + rounding) >> bits);
+    out[x] = static_cast<uint8_t>((f.r * r[x] + f.g * g[x] + f.b * b[x] + rounding) >> bits);
   }
 }
 
@@ -69,9 +48,9 @@ __attribute__((always_inline)) inline void convert_444(const uint8_t* rgb, int64
   for (int64_t y = 0; y < height; ++y) {
     split_row(rgb + 3 * width * y, width, row.r.data(), row.g.data(), row.b.data());
     const int16_t *r = row.r.data(), *g = row.g.data(), *b = row.b.data();
-    project(r, g, b, width, kYR, kYG, kYB, 16, kBits, out.y + y * out.y_stride);
-    project(r, g, b, width, kUR, kUG, kUB, 128, kBits, out.u + y * out.uv_stride);
-    project(r, g, b, width, kVR, kVG, kVB, 128, kBits, out.v + y * out.uv_stride);
+    project(r, g, b, width, kY, kBits, out.y + y * out.y_stride);
+    project(r, g, b, width, kU, kBits, out.u + y * out.uv_stride);
+    project(r, g, b, width, kV, kBits, out.v + y * out.uv_stride);
   }
 }
 
@@ -83,16 +62,16 @@ __attribute__((always_inline)) inline void convert_420(const uint8_t* rgb, int64
     split_row(rgb + 3 * width * y, width, top.r.data(), top.g.data(), top.b.data());
     split_row(rgb + 3 * width * (y + 1), width, bottom.r.data(), bottom.g.data(), bottom.b.data());
     uint8_t* luma = out.y + y * out.y_stride;
-    project(top.r.data(), top.g.data(), top.b.data(), width, kYR, kYG, kYB, 16, kBits, luma);
-    project(bottom.r.data(), bottom.g.data(), bottom.b.data(), width, kYR, kYG, kYB, 16, kBits,
+    project(top.r.data(), top.g.data(), top.b.data(), width, kY, kBits, luma);
+    project(bottom.r.data(), bottom.g.data(), bottom.b.data(), width, kY, kBits,
             luma + out.y_stride);
     sum_pairs(top.r.data(), bottom.r.data(), half);
     sum_pairs(top.g.data(), bottom.g.data(), half);
     sum_pairs(top.b.data(), bottom.b.data(), half);
     const int64_t chroma = y / 2 * out.uv_stride;
-    project(top.r.data(), top.g.data(), top.b.data(), half, kUR, kUG, kUB, 128, kBits + 2,
+    project(top.r.data(), top.g.data(), top.b.data(), half, kU, kBits + 2,
             out.u + chroma);
-    project(top.r.data(), top.g.data(), top.b.data(), half, kVR, kVG, kVB, 128, kBits + 2,
+    project(top.r.data(), top.g.data(), top.b.data(), half, kV, kBits + 2,
             out.v + chroma);
   }
 }

@@ -7,6 +7,7 @@
 #include "nn/kernels/frame_attention.hpp"
 #include "nn/parallel.hpp"
 #include "tensor/flops.hpp"
+#include "tensor/op_profile.hpp"
 
 namespace t2v::nn {
 
@@ -35,6 +36,8 @@ void frame_attention_aten(const at::Tensor& qkv, int64_t heads, at::Tensor& out)
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const AttentionOptions& options) {
+  const OpScope op(q.size(1) == k.size(1) ? "attention" : "cross-attention", 4 * q.numel() * k.size(1),
+                   (2 * q.numel() + k.numel() + v.numel()) * static_cast<int64_t>(q.element_size()));
   if (q.is_meta()) {
     counted_flops += 4 * q.numel() * k.size(1);
     return at::empty(q.sizes(), q.options());  // without data ATen would plan for its slow form, logits and all
@@ -48,6 +51,8 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
 at::Tensor frame_attention(const at::Tensor& qkv, int64_t heads) {
   const int64_t width = qkv.size(3) / 3;
   at::Tensor out = at::empty({qkv.size(0), qkv.size(1), qkv.size(2), width}, qkv.options());
+  const OpScope op("frame attention", 4 * out.numel() * qkv.size(1),
+                   4 * out.numel() * static_cast<int64_t>(qkv.element_size()));
   if (qkv.is_meta()) {
     counted_flops += 4 * out.numel() * qkv.size(1);
     return out;

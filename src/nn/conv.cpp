@@ -3,15 +3,21 @@
 
 #include <vector>
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/upsample_nearest2d.h>
 
 #include "nn/packed_convolution.hpp"
 #include "tensor/flops.hpp"
+#include "tensor/op_profile.hpp"
+#include "tensor/operators.hpp"
 
 namespace t2v::nn {
 
 namespace {
+
+constexpr auto kChannelsLast = at::MemoryFormat::ChannelsLast;
 
 Tensor take_kernel(const Weights& w, const Conv2dOptions& o) {
   const std::vector<int64_t> shape{o.out_channels, o.in_channels, o.kernel[0], o.kernel[1]};
@@ -21,16 +27,37 @@ Tensor take_kernel(const Weights& w, const Conv2dOptions& o) {
   return w.take("weight", {shape[0], shape[1], shape[2], 1, 1}).reshape(shape);
 }
 
-/// libtorch's convolution knows no meta tensors outside Python; the memory probe needs the shape.
-Tensor meta_output(const Tensor& x, const Conv2dOptions& o) {
+Tensor empty_output(const Tensor& x, const Conv2dOptions& o) {
   const auto side = [&](size_t axis) {
     const int64_t size = x.size(static_cast<int64_t>(axis) + 2) + 2 * o.padding[axis] - o.kernel[axis];
     return size / o.stride[axis] + 1;
   };
-  const Tensor out =
-      at::empty({x.size(0), o.out_channels, side(0), side(1)}, x.options(), at::MemoryFormat::ChannelsLast);
-  counted_flops += 2 * out.numel() * o.in_channels * o.kernel[0] * o.kernel[1];
-  return out;
+  return at::empty({x.size(0), o.out_channels, side(0), side(1)}, x.options(), kChannelsLast);
+}
+
+int64_t flops_of(const Tensor& out, const Conv2dOptions& o) {
+  return 2 * out.numel() * o.in_channels * o.kernel[0] * o.kernel[1];
+}
+
+OpScope scope(const Conv2dOptions& o, const Tensor& x, const Tensor& out, bool doubled = false) {
+  const char* name = doubled                ? "upsample + conv 3x3"
+                     : o.stored_as_3d       ? "temporal conv"
+                     : o.kernel[0] == 1     ? "conv 1x1"
+                     : o.stride[0] != 1     ? "conv 3x3, stride 2"
+                                            : "conv 3x3";
+  const int64_t weights = o.in_channels * o.out_channels * o.kernel[0] * o.kernel[1];
+  return {name, flops_of(out, o), (x.numel() + weights + out.numel()) * static_cast<int64_t>(x.element_size())};
+}
+
+kernels::ConvolutionShape shape_of(const Tensor& x, const Tensor& out, const Conv2dOptions& o) {
+  const int64_t beside = o.in_channels - x.size(1);
+  return {.images = x.size(0), .height = x.size(2), .width = x.size(3), .channels = {x.size(1), beside},
+          .kernel = o.kernel, .stride = o.stride, .padding = o.padding,
+          .out_height = out.size(2), .out_width = out.size(3), .outputs = o.out_channels};
+}
+
+std::optional<Tensor> laid_out(const std::optional<Tensor>& x) {
+  return x ? std::optional(x->contiguous(kChannelsLast)) : std::nullopt;
 }
 
 }  // namespace
@@ -40,17 +67,65 @@ Conv2d::Conv2d(const Weights& w, const Conv2dOptions& o)
       bias(w.take("bias", {o.out_channels})),
       options(o),
       is_packed(can_pack(weight)) {
-  weight = is_packed ? pack_weight(weight, o) : weight.contiguous(at::MemoryFormat::ChannelsLast);
+  if (is_packed && o.doubles) doubled_weight = pack_doubled_weight(weight);
+  weight = is_packed ? pack_weight(weight) : weight.contiguous(kChannelsLast);
 }
 
-Tensor Conv2d::forward(const Tensor& x) const {
-  if (x.is_meta()) {
-    return meta_output(x, options);
+Tensor Conv2d::plain(const Tensor& x, const ConvExtras& extras) const {
+  const Tensor input = extras.beside ? at::cat({x, *extras.beside}, 1) : x;
+  // libtorch's convolution knows no meta tensors outside Python; the memory probe needs the shape.
+  Tensor out = x.is_meta() ? empty_output(input, options)
+                           : at::conv2d(input, weight, bias, options.stride, options.padding);
+  if (x.is_meta()) counted_flops += flops_of(out, options);
+  if (extras.shift) {
+    const Tensor& shift = *extras.shift;
+    out.unflatten(0, {shift.size(0), -1}).add_(shift.view({shift.size(0), 1, shift.size(1), 1, 1}));
   }
-  if (is_packed) {
-    return packed_convolution(x, weight, bias, options);
+  return extras.residual ? out.add_(*extras.residual) : out;
+}
+
+void Conv2d::run(const Tensor& x, const ConvExtras& extras, Tensor& out) const {
+  run_packed({.x = x.contiguous(kChannelsLast),
+              .beside = laid_out(extras.beside),
+              .weight = weight,
+              .bias = extras.shift ? *extras.shift + bias : bias,
+              .residual = laid_out(extras.residual)},
+             shape_of(x, out, options), out);
+}
+
+Tensor Conv2d::forward(const Tensor& x, const ConvExtras& extras) const {
+  if (!is_packed || x.is_meta()) {
+    const OpScope op("conv", 0, 0);
+    return plain(x, extras);
   }
-  return at::conv2d(x, weight, bias, options.stride, options.padding);
+  Tensor out = empty_output(x, options);
+  const OpScope op = scope(options, x, out);
+  run(x, extras, out);
+  return out;
+}
+
+void Conv2d::accumulate(Tensor& sum, const Tensor& x) const {
+  if (!is_packed || x.is_meta() || !sum.is_contiguous(kChannelsLast)) {
+    sum.add_(forward(x));
+    return;
+  }
+  const OpScope op = scope(options, x, sum);
+  run(x, {.residual = sum}, sum);
+}
+
+Tensor Conv2d::forward_doubled(const Tensor& x) const {
+  if (!doubled_weight || x.is_meta()) {
+    return forward(at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}));
+  }
+  Tensor out = at::empty({x.size(0), options.out_channels, 2 * x.size(2), 2 * x.size(3)}, x.options(), kChannelsLast);
+  const OpScope op = scope(options, x, out, /*doubled=*/true);
+  kernels::ConvolutionShape shape = shape_of(x, x, options);
+  shape.kernel = {2, 2};
+  for (shape.parity = 0; shape.parity < 4; ++shape.parity) {
+    run_packed({.x = x.contiguous(kChannelsLast), .weight = doubled_weight->select(0, shape.parity), .bias = bias},
+               shape, out);
+  }
+  return out;
 }
 
 }  // namespace t2v::nn

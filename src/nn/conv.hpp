@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// 2-D convolution; weights are laid out at load: channels-last, or in oneDNN's order where that is faster.
+// 2-D convolution; weights are laid out at load: for our kernel on the CPU, channels-last elsewhere.
 #pragma once
 
 #include <array>
+#include <optional>
 
 #include <ATen/core/Tensor.h>
 
@@ -17,16 +18,34 @@ struct Conv2dOptions {
   std::array<int64_t, 2> stride{1, 1};
   std::array<int64_t, 2> padding{0, 0};
   bool stored_as_3d = false;  // the file holds a 3-D kernel [out, in, kh, 1, 1]; kw is 1 then
+  bool doubles = false;       // forward_doubled() is wanted; 3x3, padding 1
+};
+
+/// What is done together with a convolution where the hardware gains by it.
+struct ConvExtras {
+  std::optional<Tensor> beside = {};    // more channels of the input, as if concatenated
+  std::optional<Tensor> shift = {};     // [B, C'], added to all pixels of the images of each of B videos
+  std::optional<Tensor> residual = {};  // [N, C', H', W'], added
 };
 
 struct Conv2d {
   Conv2d(const Weights& w, const Conv2dOptions& options);
-  Tensor forward(const Tensor& x) const;  // [N, C, H, W], channels-last or contiguous
+  /// [N, C, H, W], channels-last or contiguous -> [N, C', H', W'], channels-last if the input is
+  Tensor forward(const Tensor& x, const ConvExtras& extras = {}) const;
+  /// sum += forward(x); sum is channels-last
+  void accumulate(Tensor& sum, const Tensor& x) const;
+  /// Of the input enlarged to twice its size by nearest neighbours.
+  Tensor forward_doubled(const Tensor& x) const;
 
-  Tensor weight;  // [out, in, kh, kw], opaque if packed
+  Tensor weight;  // [out, in, kh, kw], or packed
   Tensor bias;    // [out]
   Conv2dOptions options;
   bool is_packed;
+  std::optional<Tensor> doubled_weight;  // packed
+
+ private:
+  Tensor plain(const Tensor& x, const ConvExtras& extras) const;
+  void run(const Tensor& x, const ConvExtras& extras, Tensor& out) const;
 };
 
 }  // namespace t2v::nn

@@ -63,18 +63,23 @@ Tensor geglu(const Tensor& x) {
 
 FeedForward::FeedForward(const Weights& w, const FeedForwardOptions& o)
     : kind(o.kind),
-      project_in(w.at("net.0.proj"), o.width, o.width * o.mult * (o.kind == FeedForwardKind::geglu ? 2 : 1)),
+      project_in(o.kind == FeedForwardKind::geglu ? Linear::gated(w.at("net.0.proj"), o.width, 2 * o.width * o.mult)
+                                                   : Linear(w.at("net.0.proj"), o.width, o.width * o.mult)),
       project_out(w.at("net.2"), o.width * o.mult, o.width) {}
 
-Tensor FeedForward::forward(const Tensor& x) const {
+Tensor FeedForward::hidden(const Tensor& x) const {
   const Tensor h = project_in.forward(x);
   switch (kind) {
-    case FeedForwardKind::geglu: return project_out.forward(geglu(h));
-    case FeedForwardKind::gelu: return project_out.forward(at::gelu(h));
-    case FeedForwardKind::gelu_approximate: return project_out.forward(at::gelu(h, "tanh"));
+    case FeedForwardKind::geglu: return h;
+    case FeedForwardKind::gelu: return at::gelu(h);
+    case FeedForwardKind::gelu_approximate: return at::gelu(h, "tanh");
     case FeedForwardKind::geglu_approximate: break;
   }
-  return project_out.forward(h * at::sigmoid(h * 1.702));
+  return h * at::sigmoid(h * 1.702);
 }
+
+Tensor FeedForward::forward(const Tensor& x) const { return project_out.forward(hidden(x)); }
+
+void FeedForward::accumulate(Tensor& sum, const Tensor& x) const { project_out.accumulate(sum, hidden(x)); }
 
 }  // namespace t2v::nn

@@ -33,10 +33,14 @@ struct FeedForwardOptions {
 struct FeedForward {
   FeedForward(const Weights& w, const FeedForwardOptions& options);
   Tensor forward(const Tensor& x) const;  // [..., width]
+  void accumulate(Tensor& sum, const Tensor& x) const;  // sum += forward(x)
 
   FeedForwardKind kind;
   Linear project_in;   // net.0.proj
   Linear project_out;  // net.2
+
+ private:
+  Tensor hidden(const Tensor& x) const;
 };
 
 }  // namespace t2v::nn

@@ -2,35 +2,114 @@
 #include "nn/linear.hpp"
 
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
 
+#include "nn/feed_forward.hpp"
+#include "nn/packed_convolution.hpp"
 #include "tensor/flops.hpp"
+#include "tensor/op_profile.hpp"
 
 namespace t2v::nn {
 
-Linear::Linear(const Weights& w, int64_t in_features, int64_t out_features, bool has_bias)
-    : weight(w.take("weight", {out_features, in_features})) {
-  if (has_bias) bias = w.take("bias", {out_features});
+namespace {
+
+/// Our kernel walks along twelve rows at once; rows that lie a multiple of 4 KiB apart would fight for one cache set.
+bool rows_share_a_cache_set(int64_t in_features) { return in_features % 1024 == 0; }
+
+std::vector<int64_t> shape_of(const Tensor& x, int64_t width) {
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape.back() = width;
+  return shape;
 }
 
-Linear Linear::fused(const std::vector<Weights>& parts, int64_t in_features,
-                     const std::vector<int64_t>& out_features, bool has_bias) {
+OpScope scope(const Linear& layer, const Tensor& x, bool reads_residual) {
+  const int64_t rows = x.numel() / layer.in_features, width = layer.is_gated ? layer.out_features / 2 : layer.out_features;
+  const int64_t elements = x.numel() + layer.in_features * layer.out_features + rows * width * (reads_residual ? 2 : 1);
+  return {layer.is_gated ? "linear + GEGLU" : "linear", 2 * x.numel() * layer.out_features,
+          elements * static_cast<int64_t>(x.element_size())};
+}
+
+}  // namespace
+
+Linear::Linear(const Weights& w, int64_t inputs, int64_t outputs, bool has_bias)
+    : weight(w.take("weight", {outputs, inputs})), in_features(inputs), out_features(outputs) {
+  if (has_bias) bias = w.take("bias", {outputs});
+  pack();
+}
+
+Linear Linear::fused(const std::vector<Weights>& parts, int64_t inputs, const std::vector<int64_t>& outputs,
+                     bool has_bias) {
   std::vector<Tensor> weights, biases;
   for (size_t i = 0; i < parts.size(); ++i) {
-    weights.push_back(parts[i].take("weight", {out_features[i], in_features}));
-    if (has_bias) biases.push_back(parts[i].take("bias", {out_features[i]}));
+    weights.push_back(parts[i].take("weight", {outputs[i], inputs}));
+    if (has_bias) biases.push_back(parts[i].take("bias", {outputs[i]}));
   }
   Linear layer;
   layer.weight = at::cat(weights, 0);
+  layer.in_features = inputs;
+  layer.out_features = layer.weight.size(0);
   if (has_bias) layer.bias = at::cat(biases, 0);
+  layer.pack();
   return layer;
 }
 
+Linear Linear::gated(const Weights& w, int64_t inputs, int64_t outputs) {
+  Linear layer;
+  layer.weight = w.take("weight", {outputs, inputs});
+  layer.bias = w.take("bias", {outputs});
+  layer.in_features = inputs;
+  layer.out_features = outputs;
+  layer.is_gated = true;
+  layer.pack();
+  return layer;
+}
+
+void Linear::pack() {
+  is_packed = (is_gated ? can_pack_gated(weight) : can_pack(weight)) && !rows_share_a_cache_set(in_features);
+  if (is_packed) weight = pack_weight(weight, is_gated);
+}
+
+Tensor Linear::plain(const Tensor& x) const {
+  const Tensor y = at::linear(x, weight, bias);
+  return is_gated ? geglu(y) : y;
+}
+
+void Linear::run(const Tensor& x, const std::optional<Tensor>& residual, Tensor& out) const {
+  const kernels::ConvolutionShape shape{.width = x.numel() / in_features,
+                                        .channels = {in_features, 0},
+                                        .out_width = x.numel() / in_features,
+                                        .outputs = out_features};
+  run_packed({.x = x.contiguous(), .weight = weight, .bias = bias, .residual = residual, .gated = is_gated}, shape, out);
+}
+
 Tensor Linear::forward(const Tensor& x) const {
+  const OpScope op = scope(*this, x, false);
   if (x.is_meta()) {
-    counted_flops += 2 * x.numel() * weight.size(0);
+    counted_flops += 2 * x.numel() * out_features;
+    return at::empty(shape_of(x, is_gated ? out_features / 2 : out_features), x.options());
   }
-  return at::linear(x, weight, bias);
+  if (!is_packed) return plain(x);
+  Tensor out = at::empty(shape_of(x, is_gated ? out_features / 2 : out_features), x.options());
+  run(x, std::nullopt, out);
+  return out;
+}
+
+Tensor Linear::forward_added(const Tensor& x, const Tensor& residual) const {
+  if (x.is_meta() || !is_packed) return forward(x).add_(residual);
+  const OpScope op = scope(*this, x, true);
+  Tensor out = at::empty(residual.sizes(), x.options());
+  run(x, residual.contiguous(), out);
+  return out;
+}
+
+void Linear::accumulate(Tensor& sum, const Tensor& x) const {
+  if (x.is_meta() || !is_packed || !sum.is_contiguous()) {
+    sum.add_(forward(x));
+    return;
+  }
+  const OpScope op = scope(*this, x, true);
+  run(x, sum, sum);
 }
 
 }  // namespace t2v::nn

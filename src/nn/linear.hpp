@@ -15,14 +15,25 @@ struct Linear {
   /// Several linear layers with the same input, as one: their outputs lie one after the other on the last axis.
   static Linear fused(const std::vector<Weights>& parts, int64_t in_features,
                       const std::vector<int64_t>& out_features, bool has_bias);
+  /// Its outputs are [hidden, gate]; forward() gives hidden * gelu(gate), half as wide.
+  static Linear gated(const Weights& w, int64_t in_features, int64_t out_features);
 
   Tensor forward(const Tensor& x) const;  // [..., in] -> [..., out]
+  /// residual + forward(x), which are laid out alike
+  Tensor forward_added(const Tensor& x, const Tensor& residual) const;
+  /// sum += forward(x); sum is contiguous
+  void accumulate(Tensor& sum, const Tensor& x) const;
 
-  Tensor weight;               // [out, in]
+  Tensor weight;               // [out, in], or packed
   std::optional<Tensor> bias;  // [out]
+  int64_t in_features = 0, out_features = 0;
+  bool is_gated = false, is_packed = false;
 
  private:
   Linear() = default;
+  void pack();
+  Tensor plain(const Tensor& x) const;
+  void run(const Tensor& x, const std::optional<Tensor>& residual, Tensor& out) const;
 };
 
 }  // namespace t2v::nn

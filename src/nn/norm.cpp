@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nn/norm.hpp"
 
-#include <ATen/ops/empty_like.h>
+#include <algorithm>
+#include <vector>
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/group_norm.h>
 #include <ATen/ops/layer_norm.h>
@@ -9,21 +13,78 @@
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/silu.h>
 
+#include "nn/kernels/group_norm.hpp"
+#include "nn/kernels/layer_norm.hpp"
+#include "nn/parallel.hpp"
+#include "tensor/op_profile.hpp"
 #include "tensor/operators.hpp"
 
 namespace t2v::nn {
+
+namespace {
+
+constexpr int64_t kParallelElements = 16384;  // fewer are not worth a second thread
+
+bool has_kernel(const Tensor& x, const Tensor& weight) {
+  return x.is_cpu() && x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat && weight.is_contiguous();
+}
+
+int64_t bytes_of(const Tensor& x) { return 2 * x.numel() * static_cast<int64_t>(x.element_size()); }
+
+/// Few images: all threads take part in each. Many: an image stays in one core's cache between its two passes.
+void run_kernel(const kernels::GroupNormData& data, const kernels::GroupNormShape& s) {
+  const int64_t all = s.all_channels(), chunks = kernels::norm_chunks(s);
+  const auto affine_of = [&](int64_t image, const std::vector<float>& sums) {
+    std::vector<float> affine(static_cast<size_t>(2 * all));
+    kernels::group_norm_affine(data, s, image, sums.data(), affine.data());
+    return affine;
+  };
+  const int64_t chunk_grain = std::max<int64_t>(1, kParallelElements / (all * kernels::kNormChunk));
+  if (s.images >= 2 * thread_count() || s.images % thread_count() == 0) {
+    parallel_for(s.images, std::max<int64_t>(1, chunk_grain / chunks), [&](int64_t first, int64_t last) {
+      std::vector<float> sums(static_cast<size_t>(chunks * 2 * all));
+      for (int64_t image = first; image < last; ++image) {
+        for (int64_t i = 0; i < chunks; ++i) kernels::group_norm_sums(data, s, image, i, &sums[static_cast<size_t>(i * 2 * all)]);
+        const auto affine = affine_of(image, sums);
+        for (int64_t i = 0; i < chunks; ++i) kernels::group_norm_apply(data, s, image, i, affine.data());
+      }
+    });
+    return;
+  }
+  std::vector<float> sums(static_cast<size_t>(chunks * 2 * all));
+  for (int64_t image = 0; image < s.images; ++image) {
+    parallel_for(chunks, chunk_grain, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) kernels::group_norm_sums(data, s, image, i, &sums[static_cast<size_t>(i * 2 * all)]);
+    });
+    const auto affine = affine_of(image, sums);
+    parallel_for(chunks, chunk_grain, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) kernels::group_norm_apply(data, s, image, i, affine.data());
+    });
+  }
+}
+
+}  // namespace
 
 LayerNorm::LayerNorm(const Weights& w, int64_t width, double epsilon)
     : weight(w.take("weight", {width})), bias(w.take("bias", {width})), eps(epsilon) {}
 
 Tensor LayerNorm::forward(const Tensor& x) const {
+  const OpScope op("layer norm", 0, bytes_of(x));
   if (x.is_meta()) {
     return at::empty_like(x);  // libtorch has the shape rules of norms in Python only
   }
-  if (x.is_meta()) {  // libtorch's norms know no meta tensors outside Python; the memory probe needs the shape
-    return at::empty_like(x);
+  if (!has_kernel(x, weight) || !bias.is_contiguous() || !x.is_contiguous()) {
+    return at::layer_norm(x, {weight.size(0)}, weight, bias, eps);
   }
-  return at::layer_norm(x, {weight.size(0)}, weight, bias, eps);
+  Tensor out = at::empty_like(x);
+  const int64_t width = weight.size(0);
+  const float *from = x.const_data_ptr<float>(), *scale = weight.const_data_ptr<float>(),
+              *shift = bias.const_data_ptr<float>();
+  float* to = out.mutable_data_ptr<float>();
+  parallel_for(x.numel() / width, std::max<int64_t>(1, kParallelElements / width), [&](int64_t first, int64_t last) {
+    kernels::layer_norm_cpu(from + first * width, scale, shift, to + first * width, last - first, width, eps);
+  });
+  return out;
 }
 
 RmsNorm::RmsNorm(const Weights& w, int64_t width, double epsilon)
@@ -41,23 +102,38 @@ GroupNorm::GroupNorm(const Weights& w, int64_t group_count, int64_t channels, do
       groups(group_count),
       eps(epsilon) {}
 
-Tensor GroupNorm::forward(const Tensor& x) const {
-  if (x.is_meta()) {
-    return at::empty_like(x);
+Tensor GroupNorm::run(const Tensor& x, const std::optional<Tensor>& beside, bool silu) const {
+  const OpScope op(silu ? "group norm + SiLU" : "group norm", 0, bytes_of(x) + (beside ? bytes_of(*beside) : 0));
+  if (x.is_meta() || x.dim() != 4 || !has_kernel(x, weight) || !bias.is_contiguous()) {
+    const Tensor whole = beside ? at::cat({x, *beside}, 1) : x;
+    if (x.is_meta()) return at::empty_like(whole);
+    Tensor out = at::group_norm(whole, groups, weight, bias, eps);
+    return silu ? at::silu_(out) : out;
   }
-  if (x.is_meta()) {
-    return at::empty_like(x);
-  }
-  return at::group_norm(x, groups, weight, bias, eps);
+  constexpr auto kLayout = at::MemoryFormat::ChannelsLast;
+  const Tensor first = x.contiguous(kLayout), second = beside ? beside->contiguous(kLayout) : Tensor();
+  Tensor out = at::empty({x.size(0), weight.size(0), x.size(2), x.size(3)}, x.options(), kLayout);
+  run_kernel({.x = {first.const_data_ptr<float>(), beside ? second.const_data_ptr<float>() : nullptr},
+              .weight = weight.const_data_ptr<float>(),
+              .bias = bias.const_data_ptr<float>(),
+              .out = out.mutable_data_ptr<float>()},
+             {.images = x.size(0),
+              .pixels = x.size(2) * x.size(3),
+              .groups = groups,
+              .channels = {x.size(1), weight.size(0) - x.size(1)},
+              .eps = eps,
+              .silu = silu});
+  return out;
 }
 
-Tensor GroupNorm::forward_silu(const Tensor& x) const {
-  Tensor out = forward(x);
-  return at::silu_(out);
-}
+Tensor GroupNorm::forward(const Tensor& x) const { return run(x, std::nullopt, /*silu=*/false); }
 
-Tensor GroupNorm::forward_activated(const Tensor& x, Activation activation) const {
-  return activation == static_cast<Activation>(at::silu) ? forward_silu(x) : activation(forward(x));
+Tensor GroupNorm::forward_silu(const Tensor& x) const { return run(x, std::nullopt, /*silu=*/true); }
+
+Tensor GroupNorm::forward_activated(const Tensor& x, Activation activation, const std::optional<Tensor>& beside) const {
+  const bool silu = activation == static_cast<Activation>(at::silu);
+  const Tensor out = run(x, beside, silu);
+  return silu ? out : activation(out);
 }
 
 }  // namespace t2v::nn

@@ -2,6 +2,8 @@
 // Normalisations. eps has no default: a wrong one is a drift nobody sees.
 #pragma once
 
+#include <optional>
+
 #include <ATen/core/Tensor.h>
 
 #include "nn/activation.hpp"
@@ -31,11 +33,15 @@ struct GroupNorm {
   GroupNorm(const Weights& w, int64_t groups, int64_t channels, double eps);
   Tensor forward(const Tensor& x) const;       // [N, C, ...]
   Tensor forward_silu(const Tensor& x) const;  // silu(forward(x))
-  Tensor forward_activated(const Tensor& x, Activation activation) const;
+  /// activation(forward(x)); `beside`: more channels, as if concatenated
+  Tensor forward_activated(const Tensor& x, Activation activation, const std::optional<Tensor>& beside = {}) const;
 
   Tensor weight, bias;  // [C]
   int64_t groups;
   double eps;
+
+ private:
+  Tensor run(const Tensor& x, const std::optional<Tensor>& beside, bool silu) const;
 };
 
 }  // namespace t2v::nn

@@ -1,45 +1,65 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nn/packed_convolution.hpp"
 
-#include <optional>
-#include <string_view>
+#include <algorithm>
 
-#include <ATen/Context.h>
-#include <ATen/core/List.h>
-#include <ATen/core/dispatch/Dispatcher.h>
-#include <ATen/ops/mkldnn_reorder_conv2d_weight.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/stack.h>
+
+#include "nn/parallel.hpp"
+#include "tensor/operators.hpp"
 
 namespace t2v::nn {
 
 namespace {
 
-constexpr int64_t kMinElements = 1 << 17;  // below, packing in every call costs nothing that can be measured
+constexpr int64_t kFlopsEach = 400'000;  // fewer are not worth a second thread
 
-using Scalars = c10::List<std::optional<at::Scalar>>;
-using Pointwise = Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, at::IntArrayRef, at::IntArrayRef,
-                         at::IntArrayRef, int64_t, std::string_view, Scalars, std::optional<std::string_view>);
-
-/// The operator that torch.compile emits for packed weights. It has no C++ header (aten/src/ATen/native/mkldnn/Conv.cpp).
-const std::optional<c10::OperatorHandle>& pointwise_schema() {
-  static const auto schema = c10::Dispatcher::singleton().findSchema({"mkldnn::_convolution_pointwise", ""});
-  return schema;
-}
+const float* data_of(const std::optional<at::Tensor>& x) { return x ? x->const_data_ptr<float>() : nullptr; }
 
 }  // namespace
 
-bool can_pack(const Tensor& weight) {
-  return weight.is_cpu() && weight.scalar_type() == at::kFloat && weight.numel() >= kMinElements &&
-         at::globalContext().userEnabledMkldnn() && at::Context::hasMKLDNN() && pointwise_schema().has_value();
+bool can_pack(const at::Tensor& weight) { return weight.is_cpu() && weight.scalar_type() == at::kFloat; }
+
+bool can_pack_gated(const at::Tensor& weight) {
+  return can_pack(weight) && weight.size(0) % (2 * kernels::vector_lanes()) == 0;
 }
 
-Tensor pack_weight(const Tensor& weight, const Conv2dOptions& o) {
-  return at::mkldnn_reorder_conv2d_weight(weight.contiguous().to_mkldnn(), o.padding, o.stride);
+at::Tensor pack_weight(const at::Tensor& weight, bool gated) {
+  const at::Tensor taps_first = weight.dim() == 4 ? weight.permute({0, 2, 3, 1}).contiguous() : weight.contiguous();
+  const int64_t outputs = weight.size(0), depth = weight.numel() / outputs;
+  at::Tensor packed = at::empty({kernels::packed_size(outputs, depth)}, weight.options());
+  kernels::pack(taps_first.const_data_ptr<float>(), packed.mutable_data_ptr<float>(), outputs, depth, gated);
+  return packed;
 }
 
-Tensor packed_convolution(const Tensor& x, const Tensor& packed_weight, const Tensor& bias, const Conv2dOptions& o) {
-  static const auto op = pointwise_schema()->typed<Pointwise>();
-  return op.call(x, packed_weight, bias, o.padding, o.stride, /*dilation=*/{1, 1}, /*groups=*/1, "none", Scalars(),
-                 std::nullopt);
+at::Tensor pack_doubled_weight(const at::Tensor& weight) {
+  // Along one axis: even pixels see taps {0} and {1, 2}, odd ones {0, 1} and {2}.
+  const auto folded = [](const at::Tensor& w, int64_t axis, bool odd) {
+    const at::Tensor a = w.select(axis, 0), b = w.select(axis, 1), c = w.select(axis, 2);
+    return odd ? at::stack({a + b, c}, axis) : at::stack({a, b + c}, axis);
+  };
+  std::vector<at::Tensor> kernels;
+  for (int64_t parity = 0; parity < 4; ++parity) {
+    kernels.push_back(pack_weight(folded(folded(weight, 2, parity / 2 == 1), 3, parity % 2 == 1)));
+  }
+  return at::stack(kernels);
+}
+
+void run_packed(const PackedOperands& operands, const kernels::ConvolutionShape& shape, at::Tensor& out) {
+  kernels::ConvolutionEnd end{.bias = data_of(operands.bias),
+                              .residual = data_of(operands.residual),
+                              .gated = operands.gated};
+  if (operands.bias && operands.bias->dim() == 2) end.rows_per_bias = shape.rows() / operands.bias->size(0);
+  const auto tasks = kernels::convolution_tasks(shape);
+  const std::array<const float*, 2> x{operands.x.const_data_ptr<float>(), data_of(operands.beside)};
+  const float* weight = operands.weight.const_data_ptr<float>();
+  float* to = out.mutable_data_ptr<float>();
+  const int64_t flops_each = 2 * shape.rows() * shape.outputs * shape.depth() / tasks.count();
+  const int64_t grain = std::max<int64_t>(1, kFlopsEach / std::max<int64_t>(1, flops_each));
+  parallel_for(tasks.count(), grain, [&](int64_t first, int64_t last) {
+    kernels::convolution_cpu(x, weight, to, shape, end, tasks, first, last);
+  });
 }
 
 }  // namespace t2v::nn

@@ -1,20 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-// Convolution on the CPU with weights that were brought into oneDNN's blocked order at load. at::conv2d does that anew in
-// every call, which at 1280 channels and 4 x 4 pixels takes more time than the convolution.
+// Convolutions and linear layers on the CPU with weights that were brought into our kernel's order at load; see
+// nn/kernels/convolution.hpp. Everything here is fp32.
 #pragma once
+
+#include <optional>
 
 #include <ATen/core/Tensor.h>
 
-#include "nn/conv.hpp"
+#include "nn/kernels/convolution.hpp"
 
 namespace t2v::nn {
 
-/// fp32 on a CPU whose libtorch has oneDNN, and weights too large to stay in a core's cache.
-bool can_pack(const Tensor& weight);
-/// [out, in, kh, kw] -> an opaque tensor of the same sizes, for packed_convolution() only.
-Tensor pack_weight(const Tensor& weight, const Conv2dOptions& options);
-/// As at::conv2d, bit for bit; a channels-last input gives a channels-last output.
-Tensor packed_convolution(const Tensor& x, const Tensor& packed_weight, const Tensor& bias,
-                          const Conv2dOptions& options);
+/// fp32 on the CPU, of [out, in] or [out, in, kh, kw].
+bool can_pack(const at::Tensor& weight);
+/// Whether hidden and gate of [2 * width, in] can be made side by side.
+bool can_pack_gated(const at::Tensor& weight);
+/// -> a one-dimensional tensor for run_packed() only.
+at::Tensor pack_weight(const at::Tensor& weight, bool gated = false);
+
+/// The four 2 x 2 kernels that together equal a 3 x 3 kernel on an input doubled by nearest neighbours: where two taps
+/// see the same pixel, their weights are added. [out, in, 3, 3] -> [4, packed]
+at::Tensor pack_doubled_weight(const at::Tensor& weight);
+
+struct PackedOperands {
+  at::Tensor x;                               // dense, channels last
+  std::optional<at::Tensor> beside = {};      // the second part of the channels, as if concatenated
+  at::Tensor weight;                          // of pack_weight()
+  std::optional<at::Tensor> bias = {};        // [out], or [B, out]: a row for each of B equal parts of the rows
+  std::optional<at::Tensor> residual = {};    // laid out as the output, which it may be
+  bool gated = false;
+};
+
+/// Writes to `out`, dense with channels last.
+void run_packed(const PackedOperands& operands, const kernels::ConvolutionShape& shape, at::Tensor& out);
 
 }  // namespace t2v::nn

@@ -10,4 +10,6 @@ void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t
   at::parallel_for(0, count, grain, body);
 }
 
+int64_t thread_count() { return at::get_num_threads(); }
+
 }  // namespace t2v::nn

@@ -11,4 +11,7 @@ namespace t2v::nn {
 /// Runs in the calling thread where libtorch has one thread, inside another such loop, and in builds without OpenMP.
 void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& body);
 
+/// How many threads parallel_for has.
+int64_t thread_count();
+
 }  // namespace t2v::nn

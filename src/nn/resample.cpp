@@ -22,11 +22,14 @@ Upsample2D::Upsample2D(const Weights& w, int64_t channels)
     : conv(w.at("conv"), {.in_channels = channels,
                           .out_channels = channels,
                           .kernel = {3, 3},
-                          .padding = {1, 1}}) {}
+                          .padding = {1, 1},
+                          .doubles = true}) {}
 
 Tensor Upsample2D::forward(const Tensor& x, const std::optional<std::array<int64_t, 2>>& size) const {
-  const auto [height, width] = size.value_or(std::array{2 * x.size(2), 2 * x.size(3)});
-  return conv.forward(at::upsample_nearest2d(x, {height, width}));
+  const std::array twice{2 * x.size(2), 2 * x.size(3)};
+  const auto [height, width] = size.value_or(twice);
+  return size.value_or(twice) == twice ? conv.forward_doubled(x)
+                                       : conv.forward(at::upsample_nearest2d(x, {height, width}));
 }
 
 }  // namespace t2v::nn

@@ -29,15 +29,20 @@ ResnetBlock2D::ResnetBlock2D(const Weights& w, const ResnetOptions& o)
   }
 }
 
-Tensor ResnetBlock2D::forward(const Tensor& x, const std::optional<Tensor>& temb) const {
-  Tensor h = conv1.forward(norm1.forward_activated(x, activation));
-  if (temb && time_emb_proj) {
-    const Tensor shift = time_emb_proj->forward(activation(*temb));  // [B, C']
-    h.unflatten(0, {shift.size(0), -1}).add_(shift.view({shift.size(0), 1, shift.size(1), 1, 1}));
+Tensor ResnetBlock2D::forward(const Tensor& x, const std::optional<Tensor>& temb,
+                              const std::optional<Tensor>& beside) const {
+  ConvExtras extras;
+  if (temb && time_emb_proj) extras.shift = time_emb_proj->forward(activation(*temb));  // [B, C']
+  Tensor h = conv1.forward(norm1.forward_activated(x, activation, beside), extras);
+  h = norm2.forward_activated(h, activation);
+  Tensor out;
+  if (conv_shortcut) {
+    out = conv_shortcut->forward(x, {.beside = beside});
+    conv2.accumulate(out, h);
+  } else {
+    out = conv2.forward(h, {.residual = x});
   }
-  h = conv2.forward(norm2.forward_activated(h, activation));
-  h.add_(conv_shortcut ? conv_shortcut->forward(x) : x);
-  return output_scale_factor == 1.0 ? h : h.div_(output_scale_factor);
+  return output_scale_factor == 1.0 ? out : out.div_(output_scale_factor);
 }
 
 }  // namespace t2v::nn

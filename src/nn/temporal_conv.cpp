@@ -27,10 +27,12 @@ TemporalConvLayer::TemporalConvLayer(const Weights& w, int64_t channels, int64_t
 
 Tensor TemporalConvLayer::forward(const Tensor& x, int64_t frames) const {
   Tensor h = frames_as_rows(x, frames);
+  ConvExtras last;
+  last.residual = h;
   for (const Step& step : steps) {
-    h = step.conv.forward(step.norm.forward_silu(h));
+    h = step.conv.forward(step.norm.forward_silu(h), &step == &steps.back() ? last : ConvExtras());
   }
-  return rows_as_frames(h, x).add_(x);
+  return rows_as_frames(h, x);
 }
 
 }  // namespace t2v::nn

@@ -36,7 +36,7 @@ Tensor timesteps(std::span<const double> values, const TimestepsOptions& o, c10:
 TimestepEmbedding::TimestepEmbedding(const Weights& w, const TimestepEmbeddingOptions& o)
     : linear_1(w.at("linear_1"), o.in_channels, o.time_embed_dim),
       activation(o.activation),
-      linear_2(w.at("linear_2"), o.time_embed_dim, o.time_embed_dim) {
+      linear_2(w.at("linear_2"), o.time_embed_dim, o.out_dim.value_or(o.time_embed_dim)) {
   if (o.cond_proj_dim) {
     cond_proj.emplace(w.at("cond_proj"), *o.cond_proj_dim, o.in_channels, /*has_bias=*/false);
   }

@@ -28,11 +28,12 @@ struct TimestepEmbeddingOptions {
   int64_t time_embed_dim = 0;
   Activation activation = nullptr;
   std::optional<int64_t> cond_proj_dim = {};
+  std::optional<int64_t> out_dim = {};  // none: time_embed_dim
 };
 
 struct TimestepEmbedding {
   TimestepEmbedding(const Weights& w, const TimestepEmbeddingOptions& options);
-  /// sample [B, in_channels], condition [B, cond_proj_dim] where the model has one -> [B, time_embed_dim]
+  /// sample [B, in_channels], condition [B, cond_proj_dim] where the model has one -> [B, out_dim]
   Tensor forward(const Tensor& sample, const std::optional<Tensor>& condition = {}) const;
 
   Linear linear_1;

@@ -30,7 +30,7 @@ Tensor Transformer2DModel::forward(const Tensor& x, const std::optional<Tensor>&
   for (const auto& block : transformer_blocks) {
     tokens = block.forward(tokens, context);
   }
-  return from_tokens(proj_out.forward(tokens), x).add_(x);
+  return from_tokens(proj_out.forward_added(tokens, to_tokens(x)), x);
 }
 
 TransformerTemporalModel::TransformerTemporalModel(const Weights& w, const TransformerTemporalOptions& o)
@@ -54,7 +54,8 @@ Tensor TransformerTemporalModel::forward(const Tensor& x, int64_t frames) const 
   for (const auto& block : transformer_blocks) {
     tokens = block.forward(tokens);
   }
-  return from_tokens(proj_out.forward(tokens), x).add_(x);
+  const Tensor residual = to_tokens(x).view({tokens.size(0), tokens.size(1), tokens.size(2), x.size(1)});
+  return from_tokens(proj_out.forward_added(tokens, residual), x);
 }
 
 }  // namespace t2v::nn

@@ -44,13 +44,16 @@ SelfAttention::SelfAttention(const Weights& w, const HeadOptions& o)
       to_out(w.at("to_out.0"), o.heads * o.head_dim, o.width),
       heads(o.heads) {}
 
-Tensor SelfAttention::forward(const Tensor& x) const {
+Tensor SelfAttention::attended(const Tensor& x, bool over_frames) const {
   const Tensor qkv = to_qkv.forward(x);
-  return to_out.forward(attention(part(qkv, 0, 3), part(qkv, 1, 3), part(qkv, 2, 3), {.heads = heads}));
+  return over_frames ? frame_attention(qkv, heads)
+                     : attention(part(qkv, 0, 3), part(qkv, 1, 3), part(qkv, 2, 3), {.heads = heads});
 }
 
-Tensor SelfAttention::forward_over_frames(const Tensor& x) const {
-  return to_out.forward(frame_attention(to_qkv.forward(x), heads));
+Tensor SelfAttention::forward(const Tensor& x) const { return to_out.forward(attended(x, /*over_frames=*/false)); }
+
+void SelfAttention::accumulate(Tensor& sum, const Tensor& x, bool over_frames) const {
+  to_out.accumulate(sum, attended(x, over_frames));
 }
 
 CrossAttention::CrossAttention(const Weights& w, const HeadOptions& o, int64_t cross_attention_dim)
@@ -60,12 +63,12 @@ CrossAttention::CrossAttention(const Weights& w, const HeadOptions& o, int64_t c
       to_out(w.at("to_out.0"), o.heads * o.head_dim, o.width),
       heads(o.heads) {}
 
-Tensor CrossAttention::forward(const Tensor& x, const Tensor& context) const {
+void CrossAttention::accumulate(Tensor& sum, const Tensor& x, const Tensor& context) const {
   const Tensor kv = to_kv.forward(context);
   // The frames of one video lie one after the other, so they are one long list of queries for its text.
   const Tensor q = to_q.forward(x).view({context.size(0), -1, kv.size(-1) / 2});
   const Tensor out = attention(q, part(kv, 0, 2), part(kv, 1, 2), {.heads = heads});
-  return to_out.forward(out).view(x.sizes());
+  to_out.accumulate(sum, out.view({x.size(0), x.size(1), out.size(-1)}));
 }
 
 BasicTransformerBlock::BasicTransformerBlock(const Weights& w, const TransformerBlockOptions& o)
@@ -88,19 +91,20 @@ BasicTransformerBlock::BasicTransformerBlock(const Weights& w, const Transformer
   }
 }
 
-Tensor BasicTransformerBlock::attend(const SelfAttention& attention, Tensor x) const {
+Tensor BasicTransformerBlock::with_positions(Tensor x) const {
   if (positions) x.add_(positions->narrow(0, 0, x.size(1)));
-  return over_frames ? attention.forward_over_frames(x) : attention.forward(x);
+  return x;
 }
 
 Tensor BasicTransformerBlock::forward(Tensor x, const std::optional<Tensor>& context) const {
-  x.add_(attend(attn1, norm1.forward(x)));
+  attn1.accumulate(x, with_positions(norm1.forward(x)), over_frames);
   if (attn2_self) {
-    x.add_(attend(*attn2_self, norm2->forward(x)));
+    attn2_self->accumulate(x, with_positions(norm2->forward(x)), over_frames);
   } else if (attn2_cross) {
-    x.add_(attn2_cross->forward(norm2->forward(x), context.value()));
+    attn2_cross->accumulate(x, norm2->forward(x), context.value());
   }
-  return x.add_(ff.forward(norm3.forward(x)));
+  ff.accumulate(x, norm3.forward(x));
+  return x;
 }
 
 }  // namespace t2v::nn

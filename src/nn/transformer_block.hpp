@@ -25,18 +25,22 @@ struct HeadOptions {
 struct SelfAttention {
   SelfAttention(const Weights& w, const HeadOptions& options);
   Tensor forward(const Tensor& x) const;  // [N, L, D]
-  /// Attention along F at each of P positions: [B, F, P, D], same shape out
-  Tensor forward_over_frames(const Tensor& x) const;
+  /// sum += forward(x), or with over_frames attention along F at each of P positions of x [B, F, P, D]
+  void accumulate(Tensor& sum, const Tensor& x, bool over_frames = false) const;
 
   Linear to_qkv;  // to_q, to_k, to_v as one
   Linear to_out;  // to_out.0; diffusers has a Dropout at 1
   int64_t heads;
+
+ private:
+  Tensor attended(const Tensor& x, bool over_frames) const;
 };
 
 struct CrossAttention {
   CrossAttention(const Weights& w, const HeadOptions& options, int64_t cross_attention_dim);
-  /// x [B*F, L, D], context [B, Lc, Dc]: all frames of a video attend to the same text.
-  Tensor forward(const Tensor& x, const Tensor& context) const;
+  /// sum += attention of x [B*F, L, D] to context [B, Lc, Dc]: all frames of a video attend to the same text; or to
+  /// [B*F, Lc, Dc]: each frame to its own.
+  void accumulate(Tensor& sum, const Tensor& x, const Tensor& context) const;
 
   Linear to_q;
   Linear to_kv;  // to_k, to_v as one
@@ -70,7 +74,7 @@ struct BasicTransformerBlock {
   std::optional<Tensor> positions;  // [L, 1, D]
 
  private:
-  Tensor attend(const SelfAttention& attention, Tensor x) const;
+  Tensor with_positions(Tensor x) const;
 };
 
 }  // namespace t2v::nn

@@ -8,31 +8,13 @@
 #include <ATen/ops/from_blob.h>
 #include <c10/core/TensorOptions.h>
 
-#include "core/check.hpp"
 #include "core/text.hpp"
 #include "t2v/error.hpp"
+#include "tensor/dtypes.hpp"
 
 namespace t2v {
 
 namespace {
-
-c10::ScalarType scalar_type(io::DType dtype) {
-  switch (dtype) {
-    case io::DType::f64: return c10::ScalarType::Double;
-    case io::DType::f32: return c10::ScalarType::Float;
-    case io::DType::f16: return c10::ScalarType::Half;
-    case io::DType::bf16: return c10::ScalarType::BFloat16;
-    case io::DType::f8_e4m3: return c10::ScalarType::Float8_e4m3fn;
-    case io::DType::f8_e5m2: return c10::ScalarType::Float8_e5m2;
-    case io::DType::i64: return c10::ScalarType::Long;
-    case io::DType::i32: return c10::ScalarType::Int;
-    case io::DType::i16: return c10::ScalarType::Short;
-    case io::DType::i8: return c10::ScalarType::Char;
-    case io::DType::u8: return c10::ScalarType::Byte;
-    case io::DType::boolean: return c10::ScalarType::Bool;
-  }
-  T2V_CHECK(false, "unknown dtype");
-}
 
 /// The shape without its trailing 1s: a 1x1 convolution and a linear layer hold the same numbers.
 std::vector<int64_t> without_trailing_ones(at::IntArrayRef shape) {
@@ -146,7 +128,8 @@ Tensor WeightStore::take(const std::string& name, at::IntArrayRef shape, bool is
   if (taken_.insert(name).second && is_parameter) parameter_count_ += element_count(shape);
   if (mode_ == Mode::header_only) return meta();
   const Tensor stored = as_tensor(view, file_).reshape(shape);
-  const Tensor placed = stored.to(placement_.device, placement_.dtype);
+  const auto changed = overlay_ ? overlay_->changed(name, stored) : std::nullopt;
+  const Tensor placed = changed.value_or(stored).to(placement_.device, placement_.dtype);
   // Once converted, the file's pages would only count twice.
   if (!placed.is_same(stored)) file_->release(view);
   return placed;
@@ -156,6 +139,12 @@ WeightStore::~WeightStore() {
   if (mode_ != Mode::real || !file_) return;
   // Layers have copied what they lay out anew; what they use in place comes back from the page cache when touched.
   for (const auto& [name, view] : by_name_) file_->release(*view);
+}
+
+std::map<std::string, std::vector<int64_t>> WeightStore::shapes() const {
+  std::map<std::string, std::vector<int64_t>> shapes;
+  for (const auto& [name, view] : by_name_) shapes.emplace(name, view->shape);
+  return shapes;
 }
 
 int64_t WeightStore::parameter_count() const { return parameter_count_; }

@@ -24,6 +24,15 @@ using at::Tensor;
 
 class WeightStore;
 
+/// Changes weights on their way from the file to the network: what a LoRA does. Called from one thread at a time.
+class WeightOverlay {
+ public:
+  virtual ~WeightOverlay() = default;
+  /// `name` as the network asks for it, `stored` as the file has it (any dtype, on the CPU, shaped as wanted). Gives the
+  /// changed weight in fp32, or nothing where it stays as it is.
+  virtual std::optional<Tensor> changed(const std::string& name, const Tensor& stored) const = 0;
+};
+
 class Weights {
  public:
   Weights at(std::string_view child) const;  ///< may contain dots
@@ -63,6 +72,11 @@ class WeightStore {
   static WeightStore header_only(std::shared_ptr<const io::TensorFile> file, const Rename& rename = {});
 
   Weights root() { return Weights(this, {}); }
+  /// Weights taken from now on pass through `overlay` (shared with the model that made it; null: none) before they are
+  /// converted and placed, so before any fusion or packing.
+  void set_overlay(std::shared_ptr<const WeightOverlay> overlay) { overlay_ = std::move(overlay); }
+  /// Names (as the network asks for them) and shapes (as stored) of everything in the file.
+  std::map<std::string, std::vector<int64_t>> shapes() const;
   int64_t parameter_count() const;  ///< elements taken so far
   /// Throws Error{bad_input} listing up to 10 tensors of the file that nobody took. `ignorable`: exact names or suffixes
   /// of buffers that old files carry ("position_ids").
@@ -77,6 +91,7 @@ class WeightStore {
 
   Mode mode_ = Mode::real;
   std::shared_ptr<const io::TensorFile> file_;
+  std::shared_ptr<const WeightOverlay> overlay_;
   std::map<std::string, const io::TensorView*, std::less<>> by_name_;
   std::map<std::string, std::string, std::less<>> stored_name_;
   std::set<std::string, std::less<>> taken_;

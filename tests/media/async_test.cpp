@@ -95,32 +95,5 @@ TEST(AsyncSink, writing_waits_when_the_queue_is_full) {
   sink.finish();
 }
 
-int64_t resident_bytes() {
-  std::ifstream statm("/proc/self/statm");
-  int64_t total = 0, resident = 0;
-  statm >> total >> resident;
-  return resident * ::sysconf(_SC_PAGESIZE);
-}
-
-TEST(AsyncSink, Row88_memory_does_not_grow_with_the_clip) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers keep freed memory";
-#endif
-  for (const char* name : {"long.mp4", "long.gif", "long.webp", "long.mkv"}) {
-    TempFolder folder;
-    auto sink = open_sink(folder / name, spec_of(64, 64, {24, 1}));
-    int64_t settled = 0;
-    for (int i = 0; i < 2000; ++i) {
-      sink->write(gradient(64, 64, i).view());
-      if (i == 200) settled = resident_bytes();
-    }
-    const int64_t growth = resident_bytes() - settled;
-    sink->finish();
-    // x264's look-ahead and the muxer's index (some 50 bytes a frame) are all that may still move;
-    // 1,800 frames of 12 KiB would be 22 MB.
-    EXPECT_LT(growth, 4 << 20) << name;
-  }
-}
-
 }  // namespace
 }  // namespace t2v::media::test

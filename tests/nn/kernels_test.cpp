@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Kernels of our own: the fast form against the plain one, row by row; and the paths ATen takes for the rest.
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <limits>
@@ -14,8 +15,11 @@
 #include <c10/core/InferenceMode.h>
 
 #include "nn/attention.hpp"
+#include "nn/kernels/convolution.hpp"
 #include "nn/kernels/frame_attention.hpp"
 #include "nn/kernels/geglu.hpp"
+#include "nn/kernels/group_norm.hpp"
+#include "nn/kernels/layer_norm.hpp"
 #include "nn/parallel.hpp"
 #include "support/match.hpp"
 #include "support/net_golden.hpp"
@@ -26,7 +30,7 @@ namespace {
 using test::formula_tensor;
 using test::is_close;
 
-// Both forms add the same fp32 products in another order.
+// Both forms add the same products, the fast one in fp32 and in another order.
 constexpr double kTolerance = 1e-6;
 
 struct FrameAttentionRow {
@@ -105,6 +109,160 @@ TEST(Geglu, hands_on_what_is_not_a_number) {
   kernels::geglu_cpu(x.data(), out.data(), 1, 2);
   EXPECT_TRUE(std::isnan(out[0]));
   EXPECT_TRUE(std::isnan(out[1]));
+}
+
+struct ConvolutionRow {
+  const char* name;
+  kernels::ConvolutionShape shape;
+  bool gated = false;
+  bool has_residual = false;
+  int64_t rows_per_bias = 0;
+};
+
+class Convolution : public ::testing::TestWithParam<ConvolutionRow> {};
+
+TEST_P(Convolution, fast_form_equals_the_plain_one) {
+  const auto& [name, s, gated, has_residual, rows_per_bias] = GetParam();
+  const int64_t pixels = s.images * s.height * s.width, width = gated ? s.outputs / 2 : s.outputs;
+  const int64_t out_rows = s.rows() * (s.parity < 0 ? 1 : 4);
+  const at::Tensor x = formula_tensor("x", {pixels, s.channels[0]});
+  const at::Tensor beside = formula_tensor("beside", {pixels, std::max<int64_t>(1, s.channels[1])});
+  const at::Tensor weight = formula_tensor("weight", {s.outputs, s.depth()});
+  const at::Tensor bias = formula_tensor("bias", {rows_per_bias ? s.rows() / rows_per_bias : 1, s.outputs});
+  const at::Tensor residual = formula_tensor("residual", {out_rows, width});
+  at::Tensor plain = formula_tensor("untouched", {out_rows, width}), fast = plain.clone();
+  at::Tensor packed = at::empty({kernels::packed_size(s.outputs, s.depth())});
+  kernels::pack(weight.const_data_ptr<float>(), packed.mutable_data_ptr<float>(), s.outputs, s.depth(), gated);
+
+  const std::array<const float*, 2> parts{x.const_data_ptr<float>(), beside.const_data_ptr<float>()};
+  const kernels::ConvolutionEnd end{.bias = bias.const_data_ptr<float>(),
+                                    .rows_per_bias = rows_per_bias,
+                                    .residual = has_residual ? residual.const_data_ptr<float>() : nullptr,
+                                    .gated = gated};
+  kernels::convolution_reference(parts, weight.const_data_ptr<float>(), plain.mutable_data_ptr<float>(), s, end);
+  const auto tasks = kernels::convolution_tasks(s);
+  for (int64_t task = 0; task < tasks.count(); ++task) {
+    kernels::convolution_cpu(parts, packed.const_data_ptr<float>(), fast.mutable_data_ptr<float>(), s, end, tasks, task,
+                             task + 1);
+  }
+  EXPECT_TRUE(is_close(fast, plain, kTolerance));
+}
+
+kernels::ConvolutionShape images(int64_t count, int64_t height, int64_t width, std::array<int64_t, 2> channels,
+                                 int64_t outputs) {
+  return {.images = count, .height = height, .width = width, .channels = channels,
+          .out_height = height, .out_width = width, .outputs = outputs};
+}
+kernels::ConvolutionShape with_kernel(kernels::ConvolutionShape s, std::array<int64_t, 2> kernel) {
+  s.kernel = kernel;
+  s.padding = {kernel[0] / 2, kernel[1] / 2};
+  return s;
+}
+kernels::ConvolutionShape halving(kernels::ConvolutionShape s) {
+  s.stride = {2, 2};
+  s.out_height = (s.height + 1) / 2;
+  s.out_width = (s.width + 1) / 2;
+  return s;
+}
+kernels::ConvolutionShape doubling(kernels::ConvolutionShape s, int64_t parity) {
+  s.kernel = {2, 2};
+  s.parity = parity;
+  return s;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    rows, Convolution,
+    ::testing::Values(ConvolutionRow{"linear", images(1, 1, 131, {64, 0}, 96)},
+                      ConvolutionRow{"one_row", images(1, 1, 1, {40, 0}, 33)},
+                      ConvolutionRow{"geglu", images(1, 1, 29, {40, 0}, 128), true},
+                      ConvolutionRow{"geglu_added", images(1, 1, 12, {16, 0}, 64), true, true},
+                      ConvolutionRow{"added", images(2, 3, 5, {24, 0}, 17), false, true},
+                      ConvolutionRow{"a_bias_for_each_video", images(4, 3, 5, {24, 0}, 48), false, false, 30},
+                      ConvolutionRow{"spatial", with_kernel(images(3, 5, 7, {32, 0}, 40), {3, 3})},
+                      ConvolutionRow{"temporal", with_kernel(images(2, 16, 6, {48, 0}, 48), {3, 1}), false, true},
+                      ConvolutionRow{"two_parts", with_kernel(images(2, 4, 4, {20, 12}, 31), {3, 3})},
+                      ConvolutionRow{"halving", halving(with_kernel(images(2, 9, 8, {16, 0}, 16), {3, 3}))},
+                      ConvolutionRow{"few_channels", with_kernel(images(1, 6, 9, {3, 0}, 4), {3, 3})},
+                      ConvolutionRow{"many_columns", with_kernel(images(1, 2, 2, {160, 0}, 1000), {3, 3})},
+                      ConvolutionRow{"doubling_0", doubling(images(2, 5, 6, {16, 0}, 24), 0)},
+                      ConvolutionRow{"doubling_1", doubling(images(2, 5, 6, {16, 0}, 24), 1)},
+                      ConvolutionRow{"doubling_2", doubling(images(2, 5, 6, {16, 0}, 24), 2)},
+                      ConvolutionRow{"doubling_3", doubling(images(2, 5, 6, {16, 0}, 24), 3)}),
+    [](const auto& param) { return std::string(param.param.name); });
+
+TEST(Convolution, tasks_cover_every_row_and_column_once) {
+  for (const int64_t rows : {1, 11, 13, 300, 5000}) {
+    const auto s = images(1, 1, rows, {8, 0}, 70);
+    const at::Tensor x = formula_tensor("x", {rows, 8}), packed = formula_tensor("p", {kernels::packed_size(70, 8)});
+    at::Tensor once = formula_tensor("zero", {rows, 70}, 0.0F);
+    const auto tasks = kernels::convolution_tasks(s);
+    // The output is its own residual, so a row or column that is visited twice shows.
+    const kernels::ConvolutionEnd end{.residual = once.const_data_ptr<float>()};
+    kernels::convolution_cpu({x.const_data_ptr<float>(), nullptr}, packed.const_data_ptr<float>(),
+                             once.mutable_data_ptr<float>(), s, end, tasks, 0, tasks.count());
+    at::Tensor plain = at::empty({rows, 70});
+    kernels::convolution_cpu({x.const_data_ptr<float>(), nullptr}, packed.const_data_ptr<float>(),
+                             plain.mutable_data_ptr<float>(), s, {}, {1, 1}, 0, 1);
+    EXPECT_TRUE(is_close(once, plain, 0.0)) << rows;
+  }
+}
+
+struct NormRow {
+  const char* name;
+  kernels::GroupNormShape shape;
+  float offset = 0;  // added to every value: a mean that is large beside the spread
+};
+
+class GroupNormKernel : public ::testing::TestWithParam<NormRow> {};
+
+TEST_P(GroupNormKernel, fast_form_equals_the_plain_one) {
+  const auto& [name, s, offset] = GetParam();
+  const int64_t pixels = s.images * s.pixels, all = s.all_channels();
+  const at::Tensor x = formula_tensor("x", {pixels, s.channels[0]}).add(offset);
+  const at::Tensor beside = formula_tensor("beside", {pixels, std::max<int64_t>(1, s.channels[1])}).add(offset);
+  const at::Tensor weight = formula_tensor("weight", {all}), bias = formula_tensor("bias", {all});
+  at::Tensor plain = at::empty({pixels, all}), fast = at::empty({pixels, all});
+  kernels::GroupNormData data{.x = {x.const_data_ptr<float>(), beside.const_data_ptr<float>()},
+                              .weight = weight.const_data_ptr<float>(),
+                              .bias = bias.const_data_ptr<float>(),
+                              .out = plain.mutable_data_ptr<float>()};
+  kernels::group_norm_reference(data, s);
+  data.out = fast.mutable_data_ptr<float>();
+  std::vector<float> sums(static_cast<size_t>(kernels::norm_chunks(s) * 2 * all)), affine(static_cast<size_t>(2 * all));
+  for (int64_t image = 0; image < s.images; ++image) {
+    for (int64_t i = 0; i < kernels::norm_chunks(s); ++i) {
+      kernels::group_norm_sums(data, s, image, i, &sums[static_cast<size_t>(i * 2 * all)]);
+    }
+    kernels::group_norm_affine(data, s, image, sums.data(), affine.data());
+    for (int64_t i = 0; i < kernels::norm_chunks(s); ++i) kernels::group_norm_apply(data, s, image, i, affine.data());
+  }
+  // With an offset of 100 the inputs themselves are rounded to 4e-6 of their spread.
+  EXPECT_TRUE(is_close(fast, plain, offset == 0 ? kTolerance : 1e-4));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    rows, GroupNormKernel,
+    ::testing::Values(NormRow{"spatial", {2, 64, 32, {64, 0}, 1e-5, true}},
+                      NormRow{"plain", {3, 100, 4, {32, 0}, 1e-6, false}},
+                      NormRow{"temporal", {1, 1000, 32, {160, 0}, 1e-5, true}},
+                      NormRow{"two_parts", {2, 70, 8, {40, 24}, 1e-5, true}},
+                      NormRow{"group_across_the_parts", {2, 33, 2, {5, 7}, 1e-5, false}},
+                      NormRow{"one_pixel", {2, 1, 4, {16, 0}, 1e-5, false}},
+                      NormRow{"large_mean", {1, 300, 4, {16, 0}, 1e-5, false}, 100.0F}),
+    [](const auto& param) { return std::string(param.param.name); });
+
+TEST(LayerNormKernel, fast_form_equals_the_plain_one_for_every_width) {
+  for (const int64_t width : {1, 5, 16, 33, 64, 320}) {
+    const at::Tensor x = formula_tensor("x", {7, width}).add(3), w = formula_tensor("w", {width}), b = formula_tensor("b", {width});
+    at::Tensor plain = at::empty({7, width}), fast = at::empty({7, width});
+    const auto run = [&](auto kernel, at::Tensor& out) {
+      kernel(x.const_data_ptr<float>(), w.const_data_ptr<float>(), b.const_data_ptr<float>(),
+             out.mutable_data_ptr<float>(), 7, width, 1e-5);
+    };
+    run(kernels::layer_norm_reference, plain);
+    run(kernels::layer_norm_cpu, fast);
+    EXPECT_TRUE(is_close(fast, plain, 2 * kTolerance)) << width;
+  }
 }
 
 TEST(ParallelFor, covers_every_index_once) {

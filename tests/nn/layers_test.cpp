@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/conv2d.h>
 #include <c10/core/InferenceMode.h>
 
@@ -159,7 +160,7 @@ TEST_F(Layer, downsampling_pads_all_around_or_at_the_end_only) {
   EXPECT_TRUE(is_close(odd.forward(channels_last(x_)), expected("layer.downsample_asymmetric"), kTolerance));
 }
 
-TEST_F(Layer, packed_convolution_equals_atens_for_every_form) {
+TEST_F(Layer, convolution_equals_atens_for_every_form) {
   struct Row {
     Conv2dOptions options;
     Shape x;
@@ -172,6 +173,7 @@ TEST_F(Layer, packed_convolution_equals_atens_for_every_form) {
       {{.in_channels = 256, .out_channels = 192, .kernel = {3, 1}, .padding = {1, 0}, .stored_as_3d = true},
        {2, 256, 6, 20}},
       {{.in_channels = 512, .out_channels = 256}, {3, 512, 4, 4}},
+      {{.in_channels = 3, .out_channels = 5, .kernel = {3, 3}, .padding = {1, 1}}, {2, 3, 6, 7}},
   };
   for (const Row& row : rows) {
     const auto& o = row.options;
@@ -180,9 +182,7 @@ TEST_F(Layer, packed_convolution_equals_atens_for_every_form) {
                             {"bias", {o.out_channels}}};
     WeightStore store = test::formula_store(manifest);
     const Conv2d layer(store.root(), o);
-    if (!layer.is_packed) {
-      GTEST_SKIP() << "this libtorch has no oneDNN";
-    }
+    EXPECT_TRUE(layer.is_packed);
     const Tensor x = formula_tensor("x", row.x);
     const Tensor plain = at::conv2d(x, store.root().take("weight", manifest.at("weight")).reshape(kernel), layer.bias,
                                     o.stride, o.padding);
@@ -190,6 +190,28 @@ TEST_F(Layer, packed_convolution_equals_atens_for_every_form) {
     EXPECT_TRUE(is_close(layer.forward(x), plain, kTolerance)) << "contiguous input";
     EXPECT_TRUE(layer.forward(channels_last(x)).is_contiguous(at::MemoryFormat::ChannelsLast));
   }
+}
+
+TEST_F(Layer, convolution_takes_its_input_in_two_parts_and_adds_what_it_is_told) {
+  const Conv2dOptions options{.in_channels = 24, .out_channels = 40, .kernel = {3, 3}, .padding = {1, 1}};
+  WeightStore store = test::formula_store(Manifest{{"weight", {40, 24, 3, 3}}, {"bias", {40}}});
+  const Conv2d layer(store.root(), options);
+  const Tensor x = channels_last(formula_tensor("x", {4, 16, 5, 6})), beside = formula_tensor("beside", {4, 8, 5, 6});
+  const Tensor shift = formula_tensor("shift", {2, 40}), residual = formula_tensor("residual", {4, 40, 5, 6});
+  const Tensor plain = at::conv2d(at::cat({x, beside}, 1), store.root().take("weight", {40, 24, 3, 3}), layer.bias,
+                                  options.stride, options.padding);
+  EXPECT_TRUE(is_close(layer.forward(x, {.beside = beside}), plain, kTolerance));
+  const Tensor shifts = shift.repeat_interleave(2, 0).view({4, 40, 1, 1});
+  EXPECT_TRUE(is_close(layer.forward(x, {.beside = beside, .shift = shift, .residual = residual}),
+                       plain.add(shifts).add(residual), kTolerance));
+}
+
+TEST_F(Layer, resnet_takes_a_skip_beside_its_input) {
+  const auto layer = build<ResnetBlock2D>(
+      "resnet_shortcut", ResnetOptions{.in_channels = 16, .out_channels = 32, .groups = 4, .eps = 1e-6,
+                                       .activation = activation("mish", "test"), .output_scale_factor = 1.5});
+  const Tensor x = quiet_.narrow(1, 0, 6), skip = quiet_.narrow(1, 6, 10);
+  EXPECT_TRUE(is_close(layer.forward(x, std::nullopt, skip), expected("layer.resnet_shortcut"), kTolerance));
 }
 
 TEST_F(Layer, upsampling_doubles_or_meets_a_given_size) {

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// Two kernels: sums of every chunk of every image, then the result. A thread keeps its channels while it walks over
+// pixels, so loads run along channels and a warp reads whole lines. Sums are of x - pivot, the group's first value, so that
+// a mean that is large beside the spread costs no bits.
+#include <algorithm>
+
+#include "cuda/kernels/element.cuh"
+#include "cuda/kernels/layer_kernels.hpp"
+
+namespace t2v::cuda {
+
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kMaxGroups = 256;
+
+template <typename T, int kWidth>
+struct Walk {
+  int64_t image, first_pixel, last_pixel;
+  int packs, rows, pack, row;  // of channels; of threads side by side; of this thread
+
+  __device__ Walk(const GroupNormJob& job, int64_t chunk, int64_t image_index) : image(image_index) {
+    const int64_t each = (job.pixels + kGroupNormChunks - 1) / kGroupNormChunks;
+    first_pixel = chunk * each;
+    last_pixel = min(first_pixel + each, job.pixels);
+    packs = static_cast<int>(job.channels / kWidth);
+    const int side = min(packs, static_cast<int>(blockDim.x));
+    rows = static_cast<int>(blockDim.x) / side;
+    pack = static_cast<int>(threadIdx.x) % side;
+    row = static_cast<int>(threadIdx.x) / side;
+  }
+  __device__ int step() const { return min(packs, static_cast<int>(blockDim.x)); }
+  __device__ bool idle() const { return row >= rows; }
+};
+
+template <typename T>
+__device__ float shift_of(const GroupNormJob& job, int64_t image, int64_t channel) {
+  if (!job.shift) return 0.0F;
+  return to_float(static_cast<const T*>(job.shift)[image / job.images_per_video * job.channels + channel]);
+}
+
+template <typename T>
+__device__ float pivot_of(const GroupNormJob& job, int64_t image, int64_t group) {
+  const int64_t channel = group * (job.channels / job.groups);
+  return to_float(static_cast<const T*>(job.x)[image * job.pixels * job.channels + channel]) +
+         shift_of<T>(job, image, channel);
+}
+
+template <typename T, int kWidth>
+__global__ void sums_of_chunks(GroupNormJob job) {
+  __shared__ float sums[2 * kMaxGroups], pivots[kMaxGroups];
+  const Walk<T, kWidth> walk(job, blockIdx.x, blockIdx.y);
+  for (int64_t g = threadIdx.x; g < job.groups; g += blockDim.x) {
+    sums[2 * g] = sums[2 * g + 1] = 0.0F;
+    pivots[g] = pivot_of<T>(job, walk.image, g);
+  }
+  __syncthreads();
+  const int64_t group_width = job.channels / job.groups;
+  for (int pack = walk.pack; pack < walk.packs && !walk.idle(); pack += walk.step()) {
+    float sum[kWidth] = {}, square[kWidth] = {}, less[kWidth];
+    for (int i = 0; i < kWidth; ++i) {
+      const int64_t channel = static_cast<int64_t>(pack) * kWidth + i;
+      less[i] = pivots[channel / group_width] - shift_of<T>(job, walk.image, channel);
+    }
+    for (int64_t pixel = walk.first_pixel + walk.row; pixel < walk.last_pixel; pixel += walk.rows) {
+      const auto* row = static_cast<const T*>(job.x) + (walk.image * job.pixels + pixel) * job.channels;
+      const auto value = reinterpret_cast<const Pack<T, kWidth>*>(row)[pack];
+      for (int i = 0; i < kWidth; ++i) {
+        const float u = to_float(value.at[i]) - less[i];
+        sum[i] += u;
+        square[i] += u * u;
+      }
+    }
+    for (int i = 0; i < kWidth; ++i) {
+      const int64_t group = (static_cast<int64_t>(pack) * kWidth + i) / group_width;
+      atomicAdd(&sums[2 * group], sum[i]);
+      atomicAdd(&sums[2 * group + 1], square[i]);
+    }
+  }
+  __syncthreads();
+  float* out = job.scratch + (walk.image * kGroupNormChunks + blockIdx.x) * job.groups * 2;
+  for (int64_t i = threadIdx.x; i < 2 * job.groups; i += blockDim.x) out[i] = sums[i];
+}
+
+template <typename T, int kWidth>
+__global__ void normalise(GroupNormJob job) {
+  __shared__ float means[kMaxGroups], inverses[kMaxGroups];
+  const Walk<T, kWidth> walk(job, blockIdx.x, blockIdx.y);
+  const int64_t group_width = job.channels / job.groups;
+  for (int64_t g = threadIdx.x; g < job.groups; g += blockDim.x) {
+    double sum = 0, square = 0;
+    for (int64_t chunk = 0; chunk < kGroupNormChunks; ++chunk) {
+      const float* of_chunk = job.scratch + ((walk.image * kGroupNormChunks + chunk) * job.groups + g) * 2;
+      sum += of_chunk[0];
+      square += of_chunk[1];
+    }
+    const double count = static_cast<double>(job.pixels * group_width), mean = sum / count;
+    means[g] = static_cast<float>(mean + pivot_of<T>(job, walk.image, g));
+    inverses[g] = static_cast<float>(1.0 / sqrt(fmax(square / count - mean * mean, 0.0) + job.eps));
+  }
+  __syncthreads();
+  for (int pack = walk.pack; pack < walk.packs && !walk.idle(); pack += walk.step()) {
+    float scale[kWidth], offset[kWidth];
+    for (int i = 0; i < kWidth; ++i) {
+      const int64_t channel = static_cast<int64_t>(pack) * kWidth + i, group = channel / group_width;
+      scale[i] = inverses[group] * to_float(static_cast<const T*>(job.weight)[channel]);
+      offset[i] = to_float(static_cast<const T*>(job.bias)[channel]) +
+                  (shift_of<T>(job, walk.image, channel) - means[group]) * scale[i];
+    }
+    for (int64_t pixel = walk.first_pixel + walk.row; pixel < walk.last_pixel; pixel += walk.rows) {
+      const int64_t row = (walk.image * job.pixels + pixel) * job.channels;
+      const auto value = reinterpret_cast<const Pack<T, kWidth>*>(static_cast<const T*>(job.x) + row)[pack];
+      Pack<T, kWidth> result;
+      for (int i = 0; i < kWidth; ++i) {
+        float y = to_float(value.at[i]) * scale[i] + offset[i];
+        if (job.silu) y /= 1.0F + __expf(-y);
+        result.at[i] = from_float<T>(y);
+      }
+      reinterpret_cast<Pack<T, kWidth>*>(static_cast<T*>(job.out) + row)[pack] = result;
+    }
+  }
+}
+
+template <typename T, int kWidth>
+int launch(const GroupNormJob& job, CUstream_st* stream) {
+  const dim3 grid(static_cast<unsigned>(kGroupNormChunks), static_cast<unsigned>(job.images));
+  sums_of_chunks<T, kWidth><<<grid, kThreads, 0, stream>>>(job);
+  normalise<T, kWidth><<<grid, kThreads, 0, stream>>>(job);
+  return cudaGetLastError();
+}
+
+}  // namespace
+
+int launch_group_norm(const GroupNormJob& job, CUstream_st* stream) {
+  if (job.groups < 1 || job.groups > kMaxGroups || job.channels % job.groups != 0 || job.images > 65535) {
+    return cudaErrorInvalidValue;
+  }
+  if (job.images * job.pixels == 0) return cudaSuccess;
+  return with_type(job.type, [&](auto zero) {
+    using T = decltype(zero);
+    constexpr int kWide = 16 / static_cast<int>(sizeof(T));
+    if (job.channels % kWide == 0) return launch<T, kWide>(job, stream);
+    return launch<T, 1>(job, stream);
+  });
+}
+
+}  // namespace t2v::cuda

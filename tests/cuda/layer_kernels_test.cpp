@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// The CUDA forms of layers against the plain references that the CPU forms are held to.
+#include <cmath>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/equal.h>
+#include <gtest/gtest.h>
+
+#include "engine/cuda_plugin.hpp"
+#include "media/color.hpp"
+#include "nn/kernels/frame_attention.hpp"
+#include "nn/kernels/geglu.hpp"
+#include "nn/kernels/group_norm.hpp"
+#include "support/match.hpp"
+#include "support/net_golden.hpp"
+
+namespace t2v::cuda {
+namespace {
+
+using test::formula_tensor;
+
+const c10::Device kDevice(c10::kCUDA, 0);
+
+ElementType element_type(c10::ScalarType type) {
+  return type == c10::kHalf ? ElementType::fp16 : type == c10::kBFloat16 ? ElementType::bf16 : ElementType::fp32;
+}
+
+/// Results are rounded to the type; inputs are rounded before both forms see them.
+double tolerance(c10::ScalarType type) {
+  return type == c10::kHalf ? 1e-3 : type == c10::kBFloat16 ? 8e-3 : 2e-6;
+}
+
+class LayerKernels : public testing::TestWithParam<c10::ScalarType> {
+ protected:
+  void SetUp() override {
+    if (!engine::cuda_likely()) GTEST_SKIP() << "no NVIDIA driver on this machine";
+    api_ = &engine::open_cuda_plugin(std::filesystem::path(T2V_BINARY_DIR) / "libt2v_cuda.so");
+    int devices = 0;
+    if (api_->device_count(&devices) != 0 || devices == 0) GTEST_SKIP() << "no CUDA device on this machine";
+  }
+  /// As the kernel sees it, and the same values in fp32 for the reference.
+  std::pair<at::Tensor, at::Tensor> input(const std::string& name, at::IntArrayRef shape) const {
+    const at::Tensor rounded = formula_tensor(name, shape.vec()).to(GetParam());
+    return {rounded.to(kDevice), rounded.to(c10::kFloat)};
+  }
+  const PluginApi* api_ = nullptr;
+};
+
+TEST_P(LayerKernels, group_norm_equals_the_plain_form) {
+  struct Row {
+    int64_t images, pixels, channels, groups, images_per_video;
+    bool has_shift, silu;
+  };
+  for (const Row& r : {Row{4, 64, 320, 32, 2, true, true}, Row{1, 5000, 640, 32, 1, false, true},
+                       Row{2, 1, 12, 4, 1, false, false}, Row{3, 33, 2560, 32, 3, true, false}}) {
+    const auto [x, wide_x] = input("x", {r.images, r.pixels, r.channels});
+    const auto [weight, wide_weight] = input("weight", {r.channels});
+    const auto [bias, wide_bias] = input("bias", {r.channels});
+    const auto [shift, wide_shift] = input("shift", {r.images / r.images_per_video, r.channels});
+    at::Tensor out = at::empty(x.sizes(), x.options());
+    GroupNormJob job{x.const_data_ptr(), weight.const_data_ptr(), bias.const_data_ptr(),
+                     r.has_shift ? shift.const_data_ptr() : nullptr, out.mutable_data_ptr(), element_type(GetParam()),
+                     r.images, r.pixels, r.channels, r.groups, r.images_per_video, 1e-5, r.silu, nullptr};
+    at::Tensor scratch = at::empty({group_norm_scratch(job)}, x.options().dtype(c10::kFloat));
+    job.scratch = scratch.mutable_data_ptr<float>();
+    ASSERT_EQ(api_->group_norm(0, job), 0) << api_->last_error();
+
+    at::Tensor shifted = wide_x.clone();
+    if (r.has_shift) shifted.add_(wide_shift.repeat_interleave(r.images_per_video, 0).unsqueeze(1));
+    at::Tensor plain = at::empty(wide_x.sizes(), wide_x.options());
+    nn::kernels::group_norm_reference({.x = {shifted.const_data_ptr<float>(), nullptr},
+                                       .weight = wide_weight.const_data_ptr<float>(),
+                                       .bias = wide_bias.const_data_ptr<float>(),
+                                       .out = plain.mutable_data_ptr<float>()},
+                                      {r.images, r.pixels, r.groups, {r.channels, 0}, 1e-5, r.silu});
+    EXPECT_TRUE(test::is_close(out, plain, tolerance(GetParam()))) << r.channels;
+  }
+}
+
+TEST_P(LayerKernels, frame_attention_equals_the_plain_form) {
+  for (const nn::kernels::FrameAttentionShape& s :
+       {nn::kernels::FrameAttentionShape{1, 16, 64, 4, 32}, {2, 24, 9, 5, 64}, {1, 1, 3, 1, 8}, {1, 32, 2, 2, 96}}) {
+    const auto [qkv, wide] = input("qkv", {s.batch, s.frames, s.positions, 3, s.heads, s.head_dim});
+    const std::vector<int64_t> shape{s.batch, s.frames, s.positions, s.heads, s.head_dim};
+    at::Tensor out = at::empty(shape, qkv.options()), plain = at::empty(shape, wide.options());
+    ASSERT_EQ(api_->frame_attention(0, {qkv.const_data_ptr(), out.mutable_data_ptr(), element_type(GetParam()), s.batch,
+                                        s.frames, s.positions, s.heads, s.head_dim}),
+              0)
+        << api_->last_error();
+    nn::kernels::frame_attention_reference(wide.const_data_ptr<float>(), plain.mutable_data_ptr<float>(), s);
+    EXPECT_TRUE(test::is_close(out, plain, tolerance(GetParam()))) << s.frames;
+  }
+}
+
+TEST_P(LayerKernels, frame_attention_refuses_what_does_not_fit) {
+  const FrameAttentionJob job{nullptr, nullptr, element_type(GetParam()), 1, 512, 1, 1, 160};
+  EXPECT_NE(api_->frame_attention(0, job), 0);
+}
+
+TEST_P(LayerKernels, geglu_equals_the_plain_form) {
+  for (const int64_t width : {1, 7, 320, 1280}) {
+    const auto [x, wide] = input("x", {33, 2 * width});
+    at::Tensor out = at::empty({33, width}, x.options()), plain = at::empty({33, width}, wide.options());
+    ASSERT_EQ(api_->geglu(0, {x.const_data_ptr(), out.mutable_data_ptr(), element_type(GetParam()), 33, width}), 0)
+        << api_->last_error();
+    nn::kernels::geglu_reference(wide.const_data_ptr<float>(), plain.mutable_data_ptr<float>(), 33, width);
+    EXPECT_TRUE(test::is_close(out, plain, tolerance(GetParam()))) << width;
+  }
+}
+
+TEST_P(LayerKernels, yuv_has_the_bytes_of_the_cpu) {
+  constexpr int64_t kFrames = 3, kHeight = 34, kWidth = 46, kPixels = kHeight * kWidth;
+  at::Tensor rgb = at::empty({kFrames, kHeight, kWidth, 3}, c10::kByte);
+  auto* bytes = rgb.mutable_data_ptr<uint8_t>();
+  for (int64_t i = 0; i < rgb.numel(); ++i) bytes[i] = static_cast<uint8_t>(i * i * 31 + i / 7);
+  const at::Tensor on_device = rgb.to(kDevice);
+  at::Tensor planes = at::empty({kFrames * kPixels * 3 / 2}, on_device.options());
+  auto* y = planes.mutable_data_ptr<uint8_t>();
+  uint8_t *u = y + kFrames * kPixels, *v = u + kFrames * kPixels / 4;
+  ASSERT_EQ(api_->rgb_to_yuv420(0, {on_device.const_data_ptr<uint8_t>(), y, u, v, kFrames, kHeight, kWidth}), 0)
+      << api_->last_error();
+  at::Tensor wanted = at::empty({kFrames * kPixels * 3 / 2}, c10::kByte);
+  auto* to = wanted.mutable_data_ptr<uint8_t>();
+  for (int64_t f = 0; f < kFrames; ++f) {
+    uint8_t* chroma = to + kFrames * kPixels + f * kPixels / 4;
+    media::rgb_to_yuv420_bt709(bytes + f * 3 * kPixels, kWidth, kHeight,
+                               {to + f * kPixels, chroma, chroma + kFrames * kPixels / 4, kWidth, kWidth / 2});
+  }
+  EXPECT_TRUE(at::equal(planes.cpu(), wanted));
+}
+
+INSTANTIATE_TEST_SUITE_P(types, LayerKernels, testing::Values(c10::kFloat, c10::kHalf, c10::kBFloat16),
+                         [](const auto& row) { return std::string(c10::toString(row.param)); });
+
+}  // namespace
+}  // namespace t2v::cuda
