@@ -23,6 +23,16 @@ struct ComponentInfo {
   std::string dtype;       ///< dtype of the stored tensors ("F16"), or "mixed"
 };
 
+/// A LoRA merged into a model's weights, in the order of LoadOptions::loras.
+struct LoraInfo {
+  std::string name;          ///< file name
+  double weight = 1.0;
+  std::string content_hash;  ///< hex, over the file's bytes
+  std::string naming;        ///< whose names its tensors have: "kohya (A1111)"
+  std::vector<int64_t> ranks;
+  int64_t matched = 0, tensors = 0;  ///< tensors that change this model, and all in the file
+};
+
 struct ModelInfo {
   std::string name;            ///< what the user would type: folder or file name
   std::string family;          ///< "modelscope"
@@ -32,6 +42,7 @@ struct ModelInfo {
   int64_t width = 0, height = 0, frames = 0, steps = 0;  ///< defaults
   Rational fps{8, 1};
   double cfg_scale = 1.0;
+  std::vector<LoraInfo> loras;
   std::vector<std::string> accepts;  ///< flags beyond the common ones that this family takes ("video", "strength")
 };
 

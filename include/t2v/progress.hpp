@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Events of a run, and the way to stop it.
+// Events of a run, and the ways to stop it, to keep what it has done and to continue it.
 #pragma once
 
 #include <cstdint>
 #include <string_view>
 
 #include "t2v/export.hpp"
+#include "t2v/run_state.hpp"
 
 namespace t2v {
 
@@ -31,6 +32,12 @@ class T2V_API Progress {
   virtual void step(Stage, int64_t /*index, from 0*/, int64_t /*count*/, double /*seconds of this step*/) {}
   virtual void end(Stage, double /*seconds of the stage*/) {}
   virtual bool cancelled() { return false; }
+
+  /// Asked after every denoising step but the last: whether keep_state() shall get the state. It is copied only then.
+  virtual bool wants_state(int64_t /*steps done*/, int64_t /*steps*/) { return false; }
+  virtual void keep_state(RunState) {}
+  /// Asked when denoising begins: the state to continue from. Null: from the start.
+  virtual const RunState* resume_state() { return nullptr; }
 };
 
 }  // namespace t2v

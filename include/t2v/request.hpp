@@ -24,6 +24,9 @@ enum class RngDevice { cpu, cuda };  ///< whose noise: torch.Generator("cpu") or
 struct Request {
   std::string prompt;
   std::optional<std::string> negative_prompt;  ///< default: the family's, usually empty
+  /// Text that holds from a frame on, fading over from the key frame before. `prompt` is that of frame 0.
+  std::vector<std::pair<int64_t, std::string>> prompt_at;
+  std::string prompt_syntax;  ///< "auto plain weighted", see text/prompt_syntax.hpp; empty: auto
 
   std::optional<int64_t> width, height;  ///< pixels
   std::optional<int64_t> frames;
@@ -66,6 +69,9 @@ struct Request {
 
   std::optional<int64_t> decode_chunk;  ///< frames decoded at once; default: as many as fit
   bool vae_tiling = false;
+
+  /// Only Pipeline::decode() will run: a plan then needs none of the inputs of denoising (image, video, strength, ...).
+  bool decode_only = false;
 };
 
 /// Which files to load, and where they compute.

@@ -17,4 +17,5 @@
 #include "t2v/pipeline.hpp"
 #include "t2v/progress.hpp"
 #include "t2v/request.hpp"
+#include "t2v/run_state.hpp"
 #include "t2v/version.hpp"

@@ -145,6 +145,23 @@ inline void set_device(Invocation& invocation, const Option& option, const Value
   invocation.load.device = device;
 }
 
+/// FRAME:TEXT
+inline void add_prompt_at(Invocation& invocation, const Option& option, const ValueText& value) {
+  const auto colon = value.text.find(':');
+  if (colon == std::string_view::npos) {
+    throw Error(ErrorCode::usage, std::string(value.label) + ": wanted FRAME:TEXT, got '" +
+                                      std::string(value.text) + "'");
+  }
+  const int64_t frame = parse_integer(value.label, value.text.substr(0, colon),
+                                      integer_limit(option.min), integer_limit(option.max));
+  invocation.request.prompt_at.emplace_back(frame, value.text.substr(colon + 1));
+}
+inline void get_prompt_at(const Invocation& invocation, const Option& option, Json& object) {
+  for (const auto& [frame, text] : invocation.request.prompt_at) {
+    object[std::string(option.name)].push_back(std::to_string(frame) + ":" + text);
+  }
+}
+
 /// PATH[:WEIGHT]: a number after the last colon is the weight.
 inline void add_lora(Invocation& invocation, const Option& option, const ValueText& value) {
   std::string path(value.text);

@@ -22,6 +22,7 @@ struct OutputOptions {
   bool skip_existing = false;
   bool no_metadata = false;
   std::filesystem::path save_latents;
+  bool keep_latents = false;  ///< the file that stands in for save_latents stays after success
 };
 
 struct RunOptions {
@@ -30,9 +31,14 @@ struct RunOptions {
   int64_t verbosity = 0;            ///< -1 quiet, 0 info, 1 debug, 2 trace
   bool dry_run = false;
   bool json = false;                  ///< data on standard output as JSON
+  bool profile = false;               ///< bench: where the time goes, by kind of operation
   bool resume = false;                ///< batch: skip the jobs its journal calls done
+  std::filesystem::path resume_from;  ///< generate: continue from this state
+  int64_t checkpoint_every = 0;       ///< keep the run's state every so many steps; 0: never
   std::filesystem::path from;         ///< take the settings from this file
   std::filesystem::path config;       ///< TOML/INI
+  std::string first_frame_model;           ///< makes the image that the video model sets in motion
+  std::filesystem::path keep_first_frame;  ///< where that image stays; empty: nowhere
   std::filesystem::path prompt_file;  ///< replaced by `prompt` before the run
   double min_psnr = -1;               ///< compare: below this is exit 1; -1: no limit
 };
@@ -67,6 +73,7 @@ struct Invocation {
   RunOptions run;
   ShowOptions show;
   std::string settings_hash;  ///< content hash of the model that --from recorded; empty: none
+  std::vector<std::string> lora_hashes;  ///< the same of its LoRAs, in their order
   Layer given;                ///< configuration file and command line, merged
 };
 

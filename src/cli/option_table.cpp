@@ -46,6 +46,10 @@ const std::array kOptions = std::to_array<Option>({
      Group::prompt, kMake, T2V_PLAIN(run, prompt_file)},
     {"negative-prompt", "-n", "TEXT", "what to keep away from (default: the family's, usually empty)",
      Group::prompt, kMake, T2V_SETTING(request, negative_prompt)},
+    {"prompt-at", "", "FRAME:TEXT", "what to show from a frame on, fading over from the text before; frames count from 0; repeatable",
+     Group::prompt, kMake, add_prompt_at, get_prompt_at, 0, kMaxCount, {}, true},
+    {"prompt-syntax", "", "auto|plain|weighted", "(word:1.3) (word) [word] and BREAK as weights: auto (default) where a (word:NUMBER) is there; plain: never, and long prompts are cut",
+     Group::prompt, kMake, T2V_SETTING(request, prompt_syntax), 0, 0, "auto plain weighted"},
 
     // Model
     {"model", "-m", "PATH_OR_NAME", "checkpoint folder or file, or a name that `t2v models` lists (default: the embedded model)",
@@ -119,6 +123,9 @@ const std::array kOptions = std::to_array<Option>({
 
     // Conditioning
     {"image", "-i --init-img", "FILE", "conditioning image", Group::conditioning, kMake, T2V_SETTING(request, image)},
+    {"first-frame-model", "", "PATH_OR_NAME", "image model that makes --image from the prompt, for models without text (SVD); takes --lora",
+     Group::conditioning, kGenerate | kDecode, T2V_SETTING(run, first_frame_model)},
+    {"keep-first-frame", "", "FILE", "keep that image (PNG)", Group::conditioning, kGenerate, T2V_PLAIN(run, keep_first_frame)},
     {"end-image", "", "FILE", "last image, where the family takes one", Group::conditioning, kMake, T2V_SETTING(request, end_image)},
     {"video", "", "FILE", "input video: any file libav reads, or a frame pattern like f%04d.png",
      Group::conditioning, kMake, T2V_SETTING(request, video)},
@@ -147,6 +154,8 @@ const std::array kOptions = std::to_array<Option>({
     {"skip-existing", "", "", "succeed at once when the output exists", Group::output, kWrite, T2V_PLAIN(output, skip_existing)},
     {"save-latents", "", "FILE", "also write the denoised latents, for `t2v decode`",
      Group::output, kMake, T2V_PLAIN(output, save_latents)},
+    {"keep-latents", "", "", "keep the denoised latents beside the output, as OUTPUT.latents.safetensors",
+     Group::output, kMake, T2V_PLAIN(output, keep_latents)},
     {"no-metadata", "", "", "write no settings into the file", Group::output, kWrite, T2V_PLAIN(output, no_metadata)},
 
     // Machine
@@ -162,6 +171,10 @@ const std::array kOptions = std::to_array<Option>({
      Group::run, kGenerate | kBatch, T2V_PLAIN(run, dry_run)},
     {"from", "", "FILE", "take every setting from a video, PNG or latents file made by t2v; flags beside it win",
      Group::run, kGenerate, T2V_PLAIN(run, from)},
+    {"checkpoint-every", "", "N", "keep the run's state every N steps, as OUTPUT.state.safetensors, until it is done",
+     Group::run, kMake, T2V_PLAIN(run, checkpoint_every), 1, kMaxCount},
+    {"resume", "", "FILE", "continue an unfinished run from its state, to the same result; all its flags are remembered",
+     Group::run, kGenerate, T2V_PLAIN(run, resume_from)},
     {"resume", "", "", "skip the jobs that the journal beside JOBS calls done; several processes started so share the jobs", Group::run, kBatch, T2V_PLAIN(run, resume)},
     {"config", "", "FILE", "TOML or INI file with these long names; flags win", Group::run, kAll, T2V_PLAIN(run, config)},
     {"progress", "", "auto|bar|json|none", "how to show progress on standard error (default auto: a bar on a terminal)",
@@ -171,6 +184,7 @@ const std::array kOptions = std::to_array<Option>({
     {"verbose", "-v", "", "say more; twice: every step", Group::run, kAll, more_verbose, nullptr},
     {"quiet", "-q", "", "errors only", Group::run, kAll, be_quiet, nullptr},
     {"json", "", "", "print data as JSON (with --dry-run: the plan)", Group::run, kReport, T2V_PLAIN(run, json)},
+    {"profile", "", "", "bench: where the time of a step and a frame goes, by kind of operation", Group::run, kBench, T2V_PLAIN(run, profile)},
     {"min-psnr", "", "X", "exit 1 when a frame is below this many dB", Group::run, kCompare, T2V_PLAIN(run, min_psnr), 0, 1000},
 
     // Information
@@ -197,7 +211,7 @@ constexpr std::array kCommands{
     CommandRow{Command::compare, "compare", "A B", 2, 2,
                "PSNR, SSIM and largest difference of two videos, frame patterns or latents files"},
     CommandRow{Command::bench, "bench", "[PART]", 0, 1,
-               "timings of text, unet, vae, encode, load or all"},
+               "timings of load, text, unet, vae, encode or all"},
     CommandRow{Command::doctor, "doctor", "", 0, 0, "what this machine can do"},
     CommandRow{Command::models, "models", "", 0, 0, "the models found"},
 };

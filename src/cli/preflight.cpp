@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <filesystem>
 #include <optional>
 
@@ -99,12 +100,17 @@ void check_inputs(const Invocation& invocation) {
   require_plain_file("--end-image", request.end_image);
   require_plain_file("--init-latents", request.init_latents);
   require_plain_file("--from", invocation.run.from);
+  require_plain_file("--resume", invocation.run.resume_from);
   require_video_input("--video", request.video.string());
   require_file("--vae", load.vae);
   require_file("--text-encoder", load.text_encoder);
   require_file("--unet", load.unet);
   require_file("--motion-module", load.motion_module);
-  for (const auto& [path, weight] : load.loras) require_file("--lora", path);
+  for (const auto& [path, weight] : load.loras) {
+    // A name alone may be one of $T2V_MODELS (recorded settings name files so); the engine looks there.
+    if (std::getenv("T2V_MODELS") && !fs::path(path).has_parent_path()) continue;
+    require_file("--lora", path);
+  }
   if (invocation.command == Command::decode)
     require_plain_file("decode", invocation.operands.front());
   if (invocation.command == Command::info) require_file("info", invocation.operands.front());
@@ -215,9 +221,11 @@ std::string frame_path(const std::string& path, int64_t frame) {
 Verdict preflight(const Invocation& invocation) {
   check_inputs(invocation);
   if (invocation.command == Command::generate) {
+    if (!invocation.run.resume_from.empty()) return Verdict::run;  // its state names the rest
     const bool has_prompt =
         std::ranges::find(invocation.given, "prompt", &Given::name) != invocation.given.end();
-    if (!has_prompt && invocation.run.from.empty()) {
+    const bool may_do_without = !invocation.request.image.empty();  // the model family decides
+    if (!has_prompt && !may_do_without && invocation.run.from.empty()) {
       throw Error(ErrorCode::usage, "--prompt: wanted a text, got none",
                   "for example: t2v --prompt \"a red circle moving to the right\" -o out.mp4");
     }

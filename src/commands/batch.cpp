@@ -2,6 +2,7 @@
 // `t2v batch`: many videos from one loaded model. A failed job does not stop the others; standard
 // output gets one JSON object a job.
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,8 @@
 #include "commands/job.hpp"
 #include "commands/jobs.hpp"
 #include "commands/journal.hpp"
+#include "commands/kept_run.hpp"
+#include "commands/kept_work.hpp"
 #include "commands/plan_report.hpp"
 #include "commands/settings.hpp"
 #include "commands/signals.hpp"
@@ -92,7 +95,7 @@ class Batch {
       return;
     }
     if (journal_.is_done(job.id, asked.output.path)) return skip(job);
-    std::unique_ptr<Journal::Claim> claim;
+    std::unique_ptr<Claim> claim;
     if (!journal_.try_claim(job.id, claim)) {
       ++elsewhere_;
       report({{"job", job.number}, {"status", "elsewhere"}, {"output", asked.output.path}});
@@ -100,11 +103,27 @@ class Batch {
     }
     if (journal_.is_done(job.id, asked.output.path))
       return skip(job);  // finished between look and claim
+    run_claimed(job);
+  }
+
+  void run_claimed(const Job& job) {
+    Invocation asked = job.invocation;
+    const bool is_again = journal_.was_begun(job.id);
+    // What an earlier try left under the name is ours, also where its record came no more.
+    if (is_again) asked.output.overwrite = true;
     if (cli::preflight(asked) == cli::Verdict::skip) return skip(job);
-    const Plan plan = model_for(asked).plan(prepared_request(asked));
+    const Model& model = model_for(asked);
+    Request request = prepared_request(asked);
+    std::optional<UnfinishedRun> unfinished;
+    if (is_again && asked.output.path != "-")
+      unfinished = earlier_try(kept_path(asked, 0, "state"), asked, model.info());
+    if (unfinished) request.seed = seed_of(*unfinished);
+    const Plan plan = model.plan(request);
     log::info("job {}: seed {}, {}", job.number, plan.request.seed.value_or(0), asked.output.path);
+    if (unfinished) log::info("job {}: continued after step {}", job.number, unfinished->state.steps_done);
+    if (!is_again) journal_.record_begun(job.id, asked.output.path);
     progress_.restart();
-    run_job(asked, plan, *loaded_, progress_);
+    run_job(asked, plan, *loaded_, progress_, {.latents = {}, .unfinished = unfinished ? &*unfinished : nullptr});
     journal_.record_done(job.id, asked.output.path);
     ++done_;
     report({{"job", job.number},

@@ -2,7 +2,6 @@
 // `t2v bench [PART]`: seconds of load, text, one network call, decoding and encoding, measured in
 // real runs.
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdio>
 #include <string>
@@ -11,9 +10,9 @@
 #include "cli/streams.hpp"
 #include "cli/values.hpp"
 #include "commands/bench_frames.hpp"
+#include "commands/bench_profile.hpp"
 #include "commands/job.hpp"
 #include "commands/settings.hpp"
-#include "commands/signals.hpp"
 #include "commands/tools.hpp"
 #include "core/text.hpp"
 #include "engine/device.hpp"
@@ -24,23 +23,6 @@ namespace t2v::commands {
 namespace {
 
 using io::Json;
-
-/// Seconds of every step of every stage.
-class StepTimes final : public Progress {
- public:
-  void step(Stage stage, int64_t, int64_t, double seconds) override {
-    steps_[static_cast<size_t>(stage)].push_back(seconds);
-  }
-  void end(Stage stage, double seconds) override {
-    totals_[static_cast<size_t>(stage)].push_back(seconds);
-  }
-  bool cancelled() override { return stop_asked(); }
-  std::vector<double> steps(Stage stage) const { return steps_[static_cast<size_t>(stage)]; }
-  std::vector<double> totals(Stage stage) const { return totals_[static_cast<size_t>(stage)]; }
-
- private:
-  std::array<std::vector<double>, 5> steps_, totals_;
-};
 
 double median(std::vector<double> values) {
   if (values.empty()) return 0;
@@ -67,42 +49,86 @@ Json row(const std::string& part, const std::string& unit, const std::vector<dou
   return result;
 }
 
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// Loading, denoising, decoding and encoding of one clip into an MP4 file.
+double whole_clip(Pipeline& pipeline, const Plan& plan, double load_seconds) {
+  BenchTimes ignored(false);
+  const auto start = std::chrono::steady_clock::now();
+  write_scratch_clip(plan.width, plan.height, plan.fps, [&](FrameSink& sink) {
+    pipeline.decode(pipeline.denoise(plan, ignored), plan, sink, ignored);
+  });
+  return load_seconds + seconds_since(start);
+}
+
 class NullSink final : public FrameSink {
  public:
   void write(const FrameView&) override {}
   void finish() override {}
 };
 
-Json measure_model(const Invocation& invocation, const Tools& tools, const std::string& part) {
+/// Processor time of a unit beside the clock's: on a busy machine the figure to trust.
+Json with_cpu(Json row, const std::vector<double>& cpu_seconds) {
+  row["median_cpu_seconds"] = median(cpu_seconds);
+  return row;
+}
+
+struct Rows {
+  Json rows = Json::array(), profile = Json::array();
+};
+
+Rows measure_model(const Invocation& invocation, const Tools& tools, const std::string& part) {
   const auto wants = [&](std::string_view name) { return part == "all" || part == name; };
   const auto model = open_checked_model(invocation, tools);
   const Plan plan = model->plan(prepared_request(invocation));
-  StepTimes times;
+  BenchTimes times(invocation.run.profile);
   const auto start = std::chrono::steady_clock::now();
   const auto pipeline = model->load(times);
-  const double load =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  Json rows = Json::array();
-  if (wants("load")) rows.push_back(row("load", "all weights", {load}));
-  if (part == "load") return rows;
+  const double load = seconds_since(start);
+  Rows out;
+  if (wants("load")) out.rows.push_back(row("load", "all weights", {load}));
+  if (part == "load") return out;
   const Latents latents = pipeline->denoise(plan, times);
-  if (wants("text")) rows.push_back(row("text", "prompt", times.totals(Stage::text)));
-  auto calls = times.steps(Stage::denoise);
-  if (calls.size() > 1) calls.erase(calls.begin());  // the first one also warms caches
-  const double gemm_rate = engine::measured_gemm_rate(engine::resolve_placement(invocation.load, c10::kHalf));
-  if (wants("unet")) rows.push_back(row("unet", "step", calls, plan.denoise_flops, gemm_rate));
-  if (wants("vae")) {
-    NullSink sink;
-    pipeline->decode(latents, plan, sink, times);
-    auto seconds = times.totals(Stage::decode);
-    for (double& value : seconds) value /= static_cast<double>(std::max<int64_t>(plan.frames, 1));
-    rows.push_back(row("vae", "frame", seconds, plan.decode_flops, gemm_rate));
+  if (wants("text")) out.rows.push_back(row("text", "prompt", times.of(Stage::text).totals));
+  const Placement placement = engine::resolve_placement(invocation.load, c10::kHalf);
+  const MachineRates rates{engine::measured_gemm_rate(placement),
+                           invocation.run.profile ? engine::measured_copy_rate(placement) : 1};
+  const auto add_profile = [&](const std::string& name, Stage stage, int64_t units) {
+    if (!invocation.run.profile) return;
+    for (const Json& line : profile_rows(name, times.of(stage), units, rates)) out.profile.push_back(line);
+  };
+  if (wants("unet")) {
+    std::vector<double> calls = times.of(Stage::denoise).steps, cpu = times.of(Stage::denoise).steps_cpu;
+    add_profile("unet", Stage::denoise, static_cast<int64_t>(calls.size()));
+    if (calls.size() > 1) {  // the first one also warms caches
+      calls.erase(calls.begin());
+      cpu.erase(cpu.begin());
+    }
+    out.rows.push_back(with_cpu(row("unet", "step", calls, plan.denoise_flops, rates.flops), cpu));
   }
-  return rows;
+  if (wants("vae")) {
+    constexpr int kPasses = 3;  // the first also warms caches
+    std::vector<double> seconds, cpu;
+    const auto frames = std::max<int64_t>(plan.frames, 1);
+    for (int pass = 0; pass < kPasses; ++pass) {
+      NullSink sink;
+      const double cpu_before = process_cpu_seconds();
+      pipeline->decode(latents, plan, sink, times);
+      if (pass == 0) continue;
+      seconds.push_back(times.of(Stage::decode).totals.back() / static_cast<double>(frames));
+      cpu.push_back((process_cpu_seconds() - cpu_before) / static_cast<double>(frames));
+    }
+    out.rows.push_back(with_cpu(row("vae", "frame", seconds, plan.decode_flops, rates.flops), cpu));
+    add_profile("vae", Stage::decode, frames);
+  }
+  if (part == "all") out.rows.push_back(row("whole", "clip", {whole_clip(*pipeline, plan, load)}));
+  return out;
 }
 
 void print_table(const Json& rows) {
-  std::string out = "part    unit           count   median s     best s      GFLOP   GFLOP/s  of GEMM\n";
+  std::string out = "part    unit           count   median s     best s      GFLOP   GFLOP/s  of GEMM     cpu s\n";
   for (const auto& item : rows) {
     char line[160];
     int length = std::snprintf(line, sizeof line, "%-7s %-13s %6ld %10.5f %10.5f",
@@ -110,9 +136,9 @@ void print_table(const Json& rows) {
                                item["count"].get<long>(), item["median_seconds"].get<double>(),
                                item["best_seconds"].get<double>());
     if (item.contains("gflop")) {
-      std::snprintf(line + length, sizeof line - static_cast<size_t>(length), " %10.3f %9.1f  %5.1f %%",
+      std::snprintf(line + length, sizeof line - static_cast<size_t>(length), " %10.3f %9.1f  %5.1f %% %9.5f",
                     item["gflop"].get<double>(), item["gflop_per_second"].get<double>(),
-                    100 * item["share_of_gemm"].get<double>());
+                    100 * item["share_of_gemm"].get<double>(), item["median_cpu_seconds"].get<double>());
     }
     out += std::string(line) + "\n";
   }
@@ -126,17 +152,20 @@ int bench(const Invocation& invocation, const Tools& tools) {
                                ? "all"
                                : cli::parse_choice("bench", invocation.operands.front(),
                                                    "text unet vae encode load all");
-  Json rows = part == "encode" ? Json::array() : measure_model(invocation, tools, part);
+  Rows measured = part == "encode" ? Rows() : measure_model(invocation, tools, part);
   if (part == "encode" || part == "all") {
-    rows.push_back(row("encode", "frame",
-                       encode_seconds(invocation.request.width.value_or(512),
-                                      invocation.request.height.value_or(320))));
+    const int64_t width = invocation.request.width.value_or(512), height = invocation.request.height.value_or(320);
+    measured.rows.push_back(row("convert", "frame", convert_seconds(width, height)));
+    measured.rows.push_back(row("encode", "frame", encode_seconds(width, height)));
   }
   if (invocation.run.json) {
-    cli::print_data(settings_text({{"rows", rows}, {"peak_rss_bytes", peak_rss_bytes()}}) + "\n");
-  } else {
-    print_table(rows);
+    Json document{{"rows", measured.rows}, {"peak_rss_bytes", peak_rss_bytes()}};
+    if (invocation.run.profile) document["profile"] = measured.profile;
+    cli::print_data(settings_text(document) + "\n");
+    return 0;
   }
+  print_table(measured.rows);
+  if (invocation.run.profile) cli::print_data(profile_table(measured.profile));
   return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "core/text.hpp"
+#include "media/color.hpp"
 #include "t2v/error.hpp"
 #include "t2v/frame_sink.hpp"
 
@@ -86,6 +87,30 @@ std::vector<double> encode_seconds(int64_t width, int64_t height) {
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / kFrames);
   }
   return seconds;
+}
+
+std::vector<double> convert_seconds(int64_t width, int64_t height) {
+  constexpr int kPasses = 3;
+  constexpr int kFrames = 16;
+  const int64_t w = width / 2 * 2, h = height / 2 * 2;
+  std::vector<uint8_t> rgb(static_cast<size_t>(w * h * 3)), planes(static_cast<size_t>(w * h * 3 / 2));
+  draw(rgb, w, h, 0);
+  uint8_t* y = planes.data();
+  const media::YuvPlanes out{y, y + w * h, y + w * h * 5 / 4, w, w / 2};
+  std::vector<double> seconds;
+  for (int pass = 0; pass < kPasses; ++pass) {
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < kFrames; ++i) media::rgb_to_yuv420_bt709(rgb.data(), w, h, out);
+    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / kFrames);
+  }
+  return seconds;
+}
+
+void write_scratch_clip(int64_t width, int64_t height, Rational fps, const std::function<void(FrameSink&)>& write) {
+  const ScratchFolder folder;
+  const auto sink = open_sink(folder.path() / "bench.mp4", spec_of(width, height, fps));
+  write(*sink);
+  sink->finish();
 }
 
 std::string test_encode(const std::string& format) {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // `t2v decode`: the second half of a run, from its saved latents.
+#include <filesystem>
 #include <string>
 
+#include "commands/first_frame.hpp"
 #include "commands/job.hpp"
 #include "commands/plan_report.hpp"
 #include "commands/settings.hpp"
@@ -32,6 +34,24 @@ Request request_for_shape(Request request, const Model& model, const std::vector
   return request;
 }
 
+/// A decoder looks at none of what denoising began from, and recorded files may be anywhere by now.
+Request without_inputs(Request request) {
+  for (std::filesystem::path* input : {&request.image, &request.end_image, &request.video, &request.init_latents})
+    input->clear();
+  request.strength.reset();
+  request.decode_only = true;
+  return request;
+}
+
+/// They stay in the record of the finished video.
+void record_inputs(Plan& plan, const Request& request) {
+  plan.request.image = request.image;
+  plan.request.end_image = request.end_image;
+  plan.request.video = request.video;
+  plan.request.init_latents = request.init_latents;
+  plan.request.strength = request.strength;
+}
+
 }  // namespace
 
 int decode(const Invocation& asked, const Tools& tools) {
@@ -39,10 +59,15 @@ int decode(const Invocation& asked, const Tools& tools) {
   Latents latents = engine::load_latents(file);
   const bool has_settings = !latents.settings.empty();
   const Invocation invocation = has_settings ? with_settings(asked, latents.settings, file) : asked;
-  const auto model = open_checked_model(invocation, tools);
-  Request request = prepared_request(invocation);
+  // What shaped the latents is nothing to the decoder.
+  Invocation decoding = makes_first_frame(invocation) ? without_first_frame(invocation) : invocation;
+  decoding.load.loras.clear();
+  const auto model = open_checked_model(decoding, tools);
+  const Request recorded = prepared_request(decoding);
+  Request request = without_inputs(recorded);
   if (!has_settings) request = request_for_shape(std::move(request), *model, latents.shape);
-  const Plan plan = model->plan(request);
+  Plan plan = model->plan(request);
+  record_inputs(plan, recorded);
   if (plan.latent_shape != latents.shape) {
     throw Error(ErrorCode::bad_input,
                 file + ": tensor latents: wanted " + join_ints(plan.latent_shape) + " for " +
@@ -54,7 +79,7 @@ int decode(const Invocation& asked, const Tools& tools) {
   ConsoleProgress progress(invocation.run);
   LoadedModel loaded(*model, Parts::decoder);
   try {
-    run_job(invocation, plan, loaded, progress, std::move(latents));
+    run_job(invocation, plan, loaded, progress, {.latents = std::move(latents)});
   } catch (...) {
     progress.clear_bar();
     throw;

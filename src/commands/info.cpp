@@ -9,10 +9,13 @@
 #include "cli/streams.hpp"
 #include "cli/values.hpp"
 #include "commands/inspect.hpp"
+#include "commands/kept_run.hpp"
+#include "commands/kept_work.hpp"
 #include "commands/settings.hpp"
 #include "commands/tools.hpp"
 #include "core/text.hpp"
 #include "io/checkpoint.hpp"
+#include "io/lora.hpp"
 #include "io/single_file.hpp"
 #include "io/tensor_file.hpp"
 #include "media/metadata.hpp"
@@ -101,6 +104,59 @@ Json tensors_json(const std::string& path, FileKind kind) {
   return report;
 }
 
+/// What a LoRA changes, and how strongly: what one wants to know before using it.
+Json lora_json(const std::string& path) {
+  const auto lora = io::LoraFile::open(path);
+  std::set<double> alphas;
+  std::set<std::string> dtypes;
+  for (const auto& module : lora.modules()) {
+    if (module.rank > 0) alphas.insert(module.scale * static_cast<double>(module.rank));
+    for (const auto* view : {module.down, module.diff})
+      if (view) dtypes.emplace(io::dtype_name(view->dtype));
+  }
+  Json report{{"kind", "lora"},
+              {"path", path},
+              {"naming", lora.naming()},
+              {"ranks", lora.ranks()},
+              {"alphas", alphas},
+              {"modules", lora.modules_by_component()},
+              {"tensors", lora.tensor_count()},
+              {"dtypes", dtypes},
+              {"bytes", lora.file().file_bytes()},
+              {"content_hash", io::file_hash(lora.path())}};
+  if (const auto base = lora.base_hint(); !base.empty()) report["made_for"] = base;
+  if (!lora.strangers().empty()) report["other_tensors"] = lora.strangers().size();
+  for (const char* key : {"ss_sd_model_name", "ss_network_module", "ss_output_name",
+                          "modelspec.title", "modelspec.trigger_phrase", "modelspec.license"}) {
+    const auto& facts = lora.file().metadata();
+    if (const auto found = facts.find(key); found != facts.end() && !found->second.empty())
+      report["metadata"][key] = found->second;
+  }
+  return report;
+}
+
+/// One component of a model on its own: a motion adapter, an autoencoder.
+bool is_component_folder(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(std::filesystem::path(path) / "config.json", ignored) &&
+         !std::filesystem::exists(std::filesystem::path(path) / "model_index.json", ignored);
+}
+
+Json component_folder_json(const std::string& path) {
+  const io::Component part{std::filesystem::path(path).filename().string(), "", path};
+  const io::Config config = part.config();
+  const auto file = part.weights();
+  int64_t parameters = 0;
+  for (const auto& [name, view] : file->tensors()) parameters += element_count(view);
+  return {{"kind", "component"},
+          {"path", path},
+          {"class", config.get_string("_class_name", "")},
+          {"tensors", file->tensors().size()},
+          {"parameters", parameters},
+          {"bytes", file->file_bytes()},
+          {"config", config.json()}};
+}
+
 Json media_json(const std::string& path) {
   const auto video = media::open_video(path);
   const media::VideoInfo& facts = video->info();
@@ -119,6 +175,17 @@ Json media_json(const std::string& path) {
   if (const auto settings = media::read_metadata(path))
     report["settings"] = io::parse_json(*settings, path);
   return report;
+}
+
+Json unfinished_json(const std::string& path) {
+  const UnfinishedRun run = read_unfinished_run(path);
+  return {{"kind", "unfinished run"},
+          {"path", path},
+          {"steps-done", run.state.steps_done},
+          {"steps", run.state.steps},
+          {"bytes", std::filesystem::file_size(path)},
+          {"continue", resume_command(path)},
+          {"settings", run.about["settings"]}};
 }
 
 std::string scalar_text(const Json& value) {
@@ -161,9 +228,12 @@ void append_lines(std::string& out, const Json& object, size_t indent) {
 int info(const Invocation& invocation, const Tools& tools) {
   const std::string& path = invocation.operands.front();
   const FileKind kind = kind_of(path);
-  const Json report = kind == FileKind::checkpoint ? checkpoint_json(path, tools)
-                      : kind == FileKind::media    ? media_json(path)
-                                                   : tensors_json(path, kind);
+  const Json report = kind == FileKind::lora             ? lora_json(path)
+                      : is_component_folder(path)        ? component_folder_json(path)
+                      : kind == FileKind::checkpoint     ? checkpoint_json(path, tools)
+                      : kind == FileKind::unfinished_run ? unfinished_json(path)
+                      : kind == FileKind::media          ? media_json(path)
+                                                         : tensors_json(path, kind);
   std::string out;
   if (invocation.run.json) {
     out = settings_text(report) + "\n";

@@ -6,6 +6,10 @@
 #include <fstream>
 
 #include "cli/preflight.hpp"
+#include "commands/kept_run.hpp"
+#include "commands/settings.hpp"
+#include "engine/run_state.hpp"
+#include "io/lora.hpp"
 #include "io/single_file.hpp"
 #include "io/tensor_file.hpp"
 #include "media/metadata.hpp"
@@ -16,6 +20,21 @@ namespace t2v::commands {
 namespace fs = std::filesystem;
 
 namespace {
+
+bool is_lora(const std::string& path) {
+  try {
+    return !io::LoraFile::open(path).modules().empty();
+  } catch (const Error& error) {
+    return error.code() == ErrorCode::unsupported;  // a DoRA and its like: named when it is described
+  }
+}
+
+/// A folder that holds an adapter and no model.
+bool is_lora_folder(const fs::path& folder) {
+  std::error_code ignored;
+  return fs::exists(folder / "adapter_model.safetensors", ignored) ||
+         fs::exists(folder / "pytorch_lora_weights.safetensors", ignored);
+}
 
 /// safetensors begins with the length of its header (8 bytes, little endian) and '{'; PyTorch files
 /// are zips or pickles.
@@ -36,11 +55,17 @@ bool looks_like_tensors(const std::string& path) {
 
 FileKind kind_of(const std::string& path) {
   std::error_code problem;
-  if (fs::is_directory(path, problem)) return FileKind::checkpoint;
-  if (cli::is_frame_pattern(path) || !looks_like_tensors(path)) return FileKind::media;
+  if (fs::is_directory(path, problem)) {
+    return is_lora_folder(path) ? FileKind::lora : FileKind::checkpoint;
+  }
+  // What a run keeps beside f%04d.png has a name that looks like frames.
+  const bool is_pattern = !fs::exists(path, problem) && cli::is_frame_pattern(path);
+  if (is_pattern || !looks_like_tensors(path)) return FileKind::media;
   const auto file = io::open_tensor_file(path);
+  if (engine::about_run_state(*file)) return FileKind::unfinished_run;
   if (file->tensors().contains("latents")) return FileKind::latents;
-  return io::single_file_layout(*file) ? FileKind::checkpoint : FileKind::weights;
+  if (io::single_file_layout(*file)) return FileKind::checkpoint;
+  return is_lora(path) ? FileKind::lora : FileKind::weights;
 }
 
 std::string read_settings(const std::string& path) {
@@ -49,6 +74,8 @@ std::string read_settings(const std::string& path) {
     const auto file = io::open_tensor_file(path);
     if (const auto found = file->metadata().find("settings"); found != file->metadata().end())
       return found->second;
+  } else if (kind == FileKind::unfinished_run) {
+    return settings_text(read_unfinished_run(path).about["settings"]);
   } else if (kind == FileKind::media) {
     if (auto found = media::read_metadata(path)) return *found;
   }

@@ -1,55 +1,82 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "commands/job.hpp"
 
-#include <chrono>
+#include <algorithm>
 #include <filesystem>
 #include <random>
+#include <vector>
 
-#include "cli/preflight.hpp"
+#include "commands/checked_sink.hpp"
 #include "commands/failures.hpp"
+#include "commands/keeping_progress.hpp"
+#include "commands/kept_work.hpp"
+#include "commands/model_watch.hpp"
 #include "commands/settings.hpp"
 #include "commands/signals.hpp"
 #include "core/log.hpp"
 #include "core/text.hpp"
-#include "engine/latents.hpp"
+#include "engine/available_memory.hpp"
 #include "t2v/error.hpp"
 
 namespace t2v::commands {
 
 namespace fs = std::filesystem;
+using io::Json;
 
 namespace {
 
-/// Adds up the time that the run spent in its sink: what encoding costs beyond what it hides behind
-/// decoding.
-class TimedSink final : public FrameSink {
- public:
-  explicit TimedSink(std::unique_ptr<FrameSink> inner) : inner_(std::move(inner)) {}
-  void write(const FrameView& frame) override {
+/// Told before the run, because the system may end a process that takes too much without a word.
+void warn_of_short_memory(const Plan& plan) {
+  const int64_t available = engine::available_bytes(plan.device);
+  if (available <= 0 || plan.memory.total_peak <= available) return;
+  log::warn("the run needs about {} of memory on {}, {} are free; fewer --frames, a smaller --size, --decode-chunk 1 or "
+            "--vae-tiling need less",
+            human_bytes(plan.memory.total_peak), plan.device, human_bytes(available));
+}
+
+/// The first half of a run. A failure names the state that is on disk.
+Latents denoise(Pipeline& pipeline, const Plan& plan, ConsoleProgress& progress, KeepingProgress& keeping) {
+  try {
+    return pipeline.denoise(plan, keeping);
+  } catch (...) {
+    progress.clear_bar();
+    const Error failure = current_failure();
+    // Numbers that went wrong would do so again.
+    if (keeping.kept().empty() || failure.code() == ErrorCode::numbers) throw;
+    throw Error(failure.code(), failure.what(),
+                "the run is kept up to step " + std::to_string(keeping.kept_steps()) +
+                    "; continue with: " + resume_command(keeping.kept()));
+  }
+}
+
+/// The second half. A failure names the latents that are on disk.
+void finish(Pipeline& pipeline, const Latents& latents, const Plan& plan, CheckedSink& sink, ConsoleProgress& progress,
+            const Invocation& invocation, const SavedLatents* saved) {
+  try {
+    pipeline.decode(latents, plan, sink, progress);
     throw_if_stopped();
-    const auto start = Clock::now();
-    inner_->write(frame);
-    seconds_ += since(start);
-    ++frames_;
+    progress.begin(Stage::encode, 0);
+    sink.finish();
+    progress.end(Stage::encode, sink.seconds());
+  } catch (...) {
+    progress.clear_bar();
+    const Error failure = current_failure();
+    const bool has_reader = failure.code() != ErrorCode::pipe_closed;
+    if (saved && !has_reader) saved->drop_if_unasked();
+    if (!saved || saved->path().empty() || !has_reader) throw;
+    throw Error(failure.code(), failure.what(),
+                "the denoised latents are safe; finish with: " + decode_command(invocation, saved->path()));
   }
-  void finish() override {
-    const auto start = Clock::now();
-    inner_->finish();
-    seconds_ += since(start);
-  }
-  double seconds() const { return seconds_; }
-  int64_t frames() const { return frames_; }
+}
 
- private:
-  using Clock = std::chrono::steady_clock;
-  static double since(Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
-  }
+/// The run's state has done its work. One that the user has put elsewhere stays.
+void drop_state(const KeepingProgress& keeping, const fs::path& own, const UnfinishedRun* resumed) {
+  std::error_code ignored;
+  if (!keeping.kept().empty()) fs::remove(keeping.kept(), ignored);
+  if (resumed && fs::equivalent(resumed->file, own, ignored)) fs::remove(own, ignored);
+}
 
-  std::unique_ptr<FrameSink> inner_;
-  double seconds_ = 0;
-  int64_t frames_ = 0;
-};
+}  // namespace
 
 VideoSpec video_spec(const cli::OutputOptions& output, const Plan& plan, std::string metadata) {
   return {.width = plan.width,
@@ -65,63 +92,12 @@ VideoSpec video_spec(const cli::OutputOptions& output, const Plan& plan, std::st
           .frames = plan.frames};
 }
 
-std::string shell_word(const std::string& word) {
-  if (word.find_first_not_of(
-          "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./%:=+,@") ==
-          std::string::npos &&
-      !word.empty()) {
-    return word;
-  }
-  std::string out = "'";
-  for (const char c : word) out += c == '\'' ? "'\\''" : std::string(1, c);
-  return out + "'";
-}
-
-std::string finishing_command(const Invocation& invocation, const fs::path& latents) {
-  std::string command =
-      "t2v decode " + shell_word(latents.string()) + " -o " + shell_word(invocation.output.path);
-  if (!invocation.load.model.empty()) command += " --model " + shell_word(invocation.load.model);
-  return command;
-}
-
-/// Latents that survive a failed second half. The file of a run that did not ask for one is removed
-/// after success.
-class SavedLatents {
- public:
-  SavedLatents(const Invocation& invocation, const Latents& latents, int64_t seed,
-               double seconds_so_far) {
-    constexpr double kWorthKeeping = 60.0;
-    is_asked_ = !invocation.output.save_latents.empty();
-    if (is_asked_) {
-      path_ = invocation.output.save_latents;
-    } else if (seconds_so_far > kWorthKeeping) {
-      path_ = invocation.output.path == "-" ? "t2v-" + std::to_string(seed) + ".latents.safetensors"
-                                            : invocation.output.path + ".latents.safetensors";
-    } else {
-      return;
-    }
-    engine::save_latents(path_, latents);
-    log::debug("latents: {}", path_.string());
-  }
-  const fs::path& path() const { return path_; }
-  /// Nobody will need them: the video is there, or its reader left.
-  void drop_if_unasked() const {
-    std::error_code ignored;
-    if (!is_asked_ && !path_.empty()) fs::remove(path_, ignored);
-  }
-
- private:
-  fs::path path_;
-  bool is_asked_ = false;
-};
-
-}  // namespace
-
 Request prepared_request(const Invocation& invocation) {
   Request request = invocation.request;
-  for (std::string* text :
-       {&request.prompt, request.negative_prompt ? &*request.negative_prompt : nullptr}) {
-    if (!text) continue;
+  std::vector<std::string*> texts{&request.prompt};
+  if (request.negative_prompt) texts.push_back(&*request.negative_prompt);
+  for (auto& [frame, text] : request.prompt_at) texts.push_back(&text);
+  for (std::string* text : texts) {
     std::string clean = replace_invalid_utf8(*text);
     if (clean != *text)
       log::warn("prompt: wanted UTF-8, got other bytes; they are replaced by U+FFFD");
@@ -139,39 +115,44 @@ std::unique_ptr<Model> open_checked_model(const Invocation& invocation, const To
         "{}: its content differs from the model that made the recorded run; the result will too",
         model->info().name);
   }
+  const auto& loras = model->info().loras;
+  for (size_t i = 0; i < std::min(loras.size(), invocation.lora_hashes.size()); ++i) {
+    if (loras[i].content_hash == invocation.lora_hashes[i]) continue;
+    log::warn("{}: its content differs from the LoRA of the recorded run; the result will too",
+              loras[i].name);
+  }
   return model;
 }
 
-void run_job(const Invocation& invocation, const Plan& plan, LoadedModel& loaded,
-             ConsoleProgress& progress, std::optional<Latents> latents) {
-  const std::string settings = settings_text(settings_of(invocation, plan, loaded.model().info()));
-  TimedSink sink(open_sink(invocation.output.path, video_spec(invocation.output, plan, settings)));
+void run_job(const Invocation& invocation, const Plan& plan, LoadedModel& loaded, ConsoleProgress& progress,
+             JobStart start) {
+  const Json settings = settings_of(invocation, plan, loaded.model().info());
+  CheckedSink sink(open_sink(invocation.output.path, video_spec(invocation.output, plan, settings_text(settings))));
   const int64_t seed = plan.request.seed.value_or(0);
+  const ModelWatch watch(invocation.load);
+  if (!loaded.is_loaded()) warn_of_short_memory(plan);
   Pipeline& pipeline = loaded.pipeline(progress);
   throw_if_stopped();
-  const bool is_whole_run = !latents;
-  if (is_whole_run) {
-    latents = pipeline.denoise(plan, progress);
-    latents->settings = settings;
+  if (start.latents) {
+    finish(pipeline, *start.latents, plan, sink, progress, invocation, nullptr);
+  } else {
+    const int64_t every = invocation.run.checkpoint_every;
+    const fs::path state_file = kept_path(invocation, seed, "state");
+    KeepingProgress keeping(
+        progress, {.file = state_file,
+                   .about = [&] { return settings_text(about_run(invocation, plan, loaded.model().info())); },
+                   .every = every,
+                   .resume = start.unfinished ? &start.unfinished->state : nullptr});
+    Latents latents = denoise(pipeline, plan, progress, keeping);
+    latents.settings = settings_text(settings);
+    const bool is_worth_it = every > 0 || start.unfinished || progress.total_seconds() > kSecondsWorthKeeping;
+    const SavedLatents saved(invocation, latents, seed, is_worth_it);
+    if (!saved.path().empty()) drop_state(keeping, state_file, start.unfinished);
+    finish(pipeline, latents, plan, sink, progress, invocation, &saved);
+    drop_state(keeping, state_file, start.unfinished);
+    saved.drop_if_unasked();
   }
-  std::optional<SavedLatents> saved;
-  if (is_whole_run) saved.emplace(invocation, *latents, seed, progress.total_seconds());
-  try {
-    pipeline.decode(*latents, plan, sink, progress);
-    throw_if_stopped();
-    progress.begin(Stage::encode, 0);
-    sink.finish();
-    progress.end(Stage::encode, sink.seconds());
-  } catch (...) {
-    progress.clear_bar();
-    const Error failure = current_failure();
-    if (saved && failure.code() == ErrorCode::pipe_closed) saved->drop_if_unasked();
-    if (!saved || saved->path().empty() || failure.code() == ErrorCode::pipe_closed) throw;
-    throw Error(failure.code(), failure.what(),
-                "the denoised latents are safe; finish with: " +
-                    finishing_command(invocation, saved->path()));
-  }
-  if (saved) saved->drop_if_unasked();
+  watch.warn_if_changed();
   progress.done({.output = invocation.output.path, .seed = seed, .frames = sink.frames()});
 }
 

@@ -4,15 +4,21 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 
+#include "commands/kept_run.hpp"
 #include "commands/progress.hpp"
 #include "commands/tools.hpp"
+#include "t2v/frame_sink.hpp"
 #include "t2v/pipeline.hpp"
 
 namespace t2v::commands {
 
 /// The request of an invocation, ready for Model::plan: text is UTF-8, the seed is drawn.
 Request prepared_request(const Invocation& invocation);
+
+/// What a plan writes, and how. `metadata`: the JSON of the run, dropped when the options say so.
+VideoSpec video_spec(const cli::OutputOptions& output, const Plan& plan, std::string metadata);
 
 /// Opens the model, warning when its content is not the one that recorded settings name.
 std::unique_ptr<Model> open_checked_model(const Invocation& invocation, const Tools& tools);
@@ -26,6 +32,7 @@ class LoadedModel {
     if (!pipeline_) pipeline_ = model_.load(progress, parts_);
     return *pipeline_;
   }
+  bool is_loaded() const { return pipeline_ != nullptr; }
   const Model& model() const { return model_; }
 
  private:
@@ -34,10 +41,16 @@ class LoadedModel {
   std::unique_ptr<Pipeline> pipeline_;
 };
 
-/// Runs a plan to a finished output. With `latents` only the second half (decode, encode) runs. The
-/// latents are on disk before they are decoded when --save-latents asks for it or the run has taken
-/// a minute; a failure after that names the file and the command that finishes the run.
-void run_job(const Invocation& invocation, const Plan& plan, LoadedModel& loaded,
-             ConsoleProgress& progress, std::optional<Latents> latents = std::nullopt);
+/// Where a run begins when not at the start; at most one of both.
+struct JobStart {
+  std::optional<Latents> latents;             ///< decode and encode only
+  const UnfinishedRun* unfinished = nullptr;  ///< continue from this state
+};
+
+/// Runs a plan to a finished output. State and latents go to disk as --checkpoint-every, --save-latents and
+/// --keep-latents ask, and unasked when the run has taken a minute; a failure names the file and the command that
+/// continues from it. Files that nobody asked for are gone after success.
+void run_job(const Invocation& invocation, const Plan& plan, LoadedModel& loaded, ConsoleProgress& progress,
+             JobStart start = {});
 
 }  // namespace t2v::commands

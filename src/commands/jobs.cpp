@@ -87,7 +87,7 @@ std::string job_id(const cli::Invocation& invocation) {
     for (const auto& value : given.values) values[given.name] += value + '\0';
   }
   for (const char* name : {"progress", "log-format", "verbose", "quiet", "overwrite",
-                           "skip-existing", "resume", "threads", "dry-run"}) {
+                           "skip-existing", "resume", "threads", "dry-run", "checkpoint-every", "keep-latents"}) {
     values.erase(name);
   }
   values["output"] = invocation.output.path;
@@ -107,6 +107,8 @@ Job read_job(const Line& line, bool is_json, const cli::Invocation& batch) {
     cli::Layer own = job_layer(line, is_json, where);
     const bool names_output = std::ranges::find(own, "output", &cli::Given::name) != own.end();
     cli::Layer all = cli::merge(batch.given, own);
+    // The batch's own --resume is a flag; that of generate names a state, which is found by itself here.
+    std::erase_if(all, [](const cli::Given& given) { return given.name == "resume"; });
     cli::expand_prompt(all, false);
     job.invocation = cli::build(cli::Command::generate, {}, std::move(all));
     if (!names_output && !job.invocation.output.path.empty()) {

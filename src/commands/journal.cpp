@@ -4,9 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
-#include <csignal>
 #include <cstring>
 #include <fstream>
 
@@ -23,27 +21,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::string host_name() {
-  std::array<char, 256> name{};
-  gethostname(name.data(), name.size() - 1);
-  return name.data();
-}
-
-std::string owner_text() { return std::to_string(getpid()) + " " + host_name() + "\n"; }
-
-/// A claim of a process of this machine that is gone.
-bool is_stale(const fs::path& claim) {
-  std::ifstream in(claim);
-  int64_t process = 0;
-  std::string host;
-  if (!(in >> process >> host)) return false;  // being written, or of a foreign hand
-  return host == host_name() && kill(static_cast<pid_t>(process), 0) == -1 && errno == ESRCH;
-}
-
-/// A pattern of frames is known by its first file.
+/// Of a pattern, every frame counts, in order: one that is missing or changed makes another id.
 std::string output_content_id(const std::string& output) {
-  std::string id = file_content_id(cli::frame_path(output, 0));
-  return id.empty() ? file_content_id(cli::frame_path(output, 1)) : id;
+  if (!cli::is_frame_pattern(output)) return file_content_id(output);
+  ContentId all;
+  for (int64_t frame = 0;; ++frame) {
+    const std::string id = file_content_id(cli::frame_path(output, frame));
+    if (id.empty()) return frame == 0 ? std::string{} : all.text();
+    all.add(id);
+  }
 }
 
 }  // namespace
@@ -61,13 +47,13 @@ Journal::Journal(const std::string& jobs, bool resume) {
 }
 
 Journal::~Journal() {
-  std::error_code ignored;
-  if (!claims_.empty()) fs::remove(claims_, ignored);  // only when empty
-}
-
-Journal::Claim::~Claim() {
-  std::error_code ignored;
-  if (!file_.empty()) fs::remove(file_, ignored);
+  if (claims_.empty()) return;
+  try {
+    read_new_records();
+    sweep_claims(claims_, [this](const std::string& id) { return done_.contains(id); });
+  } catch (const std::exception& error) {
+    log::debug("{}: {}", claims_.string(), error.what());
+  }
 }
 
 void Journal::read_new_records() {
@@ -80,8 +66,9 @@ void Journal::read_new_records() {
     read_to_ += static_cast<int64_t>(line.size()) + 1;
     try {
       const io::Json record = io::parse_json(line, file_.filename().string());
-      if (record.value("status", "") == "done")
-        done_[record.value("id", "")] = record.value("content", "");
+      const std::string id = record.value("id", ""), status = record.value("status", "");
+      if (status == "begun" || status == "done") begun_.insert(id);
+      if (status == "done") done_[id] = record.value("content", "");
     } catch (const std::exception& error) {
       log::warn("{}: a record can't be read and is passed over: {}", file_.string(), error.what());
     }
@@ -96,12 +83,19 @@ bool Journal::is_done(const std::string& id, const std::string& output) {
          found->second == output_content_id(output);
 }
 
+void Journal::record_begun(const std::string& id, const std::string& output) {
+  append(settings_text({{"id", id}, {"status", "begun"}, {"output", output}}));
+}
+
 void Journal::record_done(const std::string& id, const std::string& output) {
   if (file_.empty()) return;
-  const io::Json record{
-      {"id", id}, {"status", "done"}, {"output", output}, {"content", output_content_id(output)}};
+  append(settings_text({{"id", id}, {"status", "done"}, {"output", output}, {"content", output_content_id(output)}}));
+}
+
+void Journal::append(const std::string& record) {
+  if (file_.empty()) return;
   // A line end first where a killed process left half a record: its torn line stays alone.
-  std::string text = settings_text(record) + "\n";
+  std::string text = record + "\n";
   const int file = open(file_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (file >= 0) {
     char last = '\n';
@@ -122,31 +116,8 @@ void Journal::record_done(const std::string& id, const std::string& output) {
 
 bool Journal::try_claim(const std::string& id, std::unique_ptr<Claim>& claim) {
   if (claims_.empty()) return true;
-  std::error_code problem;
-  fs::create_directory(claims_, problem);
-  const fs::path path = claims_ / id;
-  for (int attempt = 0; attempt < 3; ++attempt) {
-    fs::create_directory(claims_, problem);
-    const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    if (file >= 0) {
-      const std::string owner = owner_text();
-      [[maybe_unused]] const ssize_t ignored = write(file, owner.data(), owner.size());
-      close(file);
-      claim = std::make_unique<Claim>(path);
-      return true;
-    }
-    if (errno == ENOENT) continue;  // another process removed the empty folder
-    if (errno != EEXIST) {
-      throw Error(ErrorCode::output,
-                  path.string() + ": wanted to claim a job, got: " + std::strerror(errno));
-    }
-    if (!is_stale(path)) return false;
-    // Renamed before it is removed: of two processes that see a stale claim, one wins.
-    const fs::path aside = path.string() + ".stale-" + std::to_string(getpid());
-    fs::rename(path, aside, problem);
-    if (!problem) fs::remove(aside, problem);
-  }
-  return false;
+  claim = commands::try_claim(claims_ / id);
+  return claim != nullptr;
 }
 
 }  // namespace t2v::commands

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What became of the jobs of a batch, beside the job file: JOBS.journal.jsonl, one record a
-// finished job, and JOBS.claims/, one file a job that a process is working on. Both work for
+// What became of the jobs of a batch, beside the job file: JOBS.journal.jsonl, a record for each job
+// begun and done, and JOBS.claims/, one file a job that a process is working on. Both work for
 // several processes on one folder, and after SIGKILL.
 #pragma once
 
@@ -8,7 +8,10 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+
+#include "commands/claims.hpp"
 
 namespace t2v::commands {
 
@@ -20,31 +23,25 @@ class Journal {
 
   /// The job is done and its output is still the file that was written.
   bool is_done(const std::string& id, const std::string& output);
-  /// Appends a record and flushes it to disk. Error{output}.
+  /// An earlier run began the job (or finished it, and the file was changed since): what stands under the output's name
+  /// may be replaced.
+  bool was_begun(const std::string& id) const { return begun_.contains(id); }
+  /// Append a record and flush it to disk. Error{output}.
+  void record_begun(const std::string& id, const std::string& output);
   void record_done(const std::string& id, const std::string& output);
 
-  /// Held while a process works on a job; gone with the process that holds it.
-  class Claim {
-   public:
-    Claim() = default;
-    explicit Claim(std::filesystem::path file) : file_(std::move(file)) {}
-    Claim(Claim&& other) noexcept : file_(std::move(other.file_)) { other.file_.clear(); }
-    Claim& operator=(Claim&&) = delete;
-    ~Claim();
-
-   private:
-    std::filesystem::path file_;
-  };
-  /// False when another living process has the job. `claim` is set otherwise.
+  /// False when another living process has the job. `claim` is set otherwise, unless no journal is kept.
   bool try_claim(const std::string& id, std::unique_ptr<Claim>& claim);
   ~Journal();
 
  private:
   void read_new_records();
+  void append(const std::string& record);
 
   std::filesystem::path file_, claims_;
   std::int64_t read_to_ = 0;                 ///< bytes of file_ that were read
   std::map<std::string, std::string> done_;  ///< job id -> content id of its output
+  std::set<std::string> begun_;              ///< job ids
 };
 
 }  // namespace t2v::commands

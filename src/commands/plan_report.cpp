@@ -15,8 +15,19 @@ io::Json plan_json(const cli::Invocation& invocation, const Plan& plan, const Mo
   if (!invocation.output.path.empty()) files.push_back(invocation.output.path);
   if (!invocation.output.save_latents.empty())
     files.push_back(invocation.output.save_latents.string());
+  io::Json loras = io::Json::array();
+  for (const LoraInfo& lora : model.loras) {
+    loras.push_back({{"name", lora.name},
+                     {"weight", lora.weight},
+                     {"hash", lora.content_hash},
+                     {"naming", lora.naming},
+                     {"ranks", lora.ranks},
+                     {"matched", lora.matched},
+                     {"tensors", lora.tensors}});
+  }
   return {{"settings", settings_of(invocation, plan, model)},
           {"frames_at_once", plan.frames_at_once},
+          {"loras", loras},
           {"latent_shape", plan.latent_shape},
           {"memory",
            {{"weights", plan.memory.weights},
@@ -34,6 +45,12 @@ void print_plan(const cli::Invocation& invocation, const Plan& plan, const Model
   }
   const Request& request = plan.request;
   std::string out = "model     " + model.name + " (" + model.pipeline_class + ")\n";
+  for (const LoraInfo& lora : model.loras) {
+    out += cli::one_line("lora      " + lora.name + ", weight " + cli::number_text(lora.weight) +
+                         ", matched " + std::to_string(lora.matched) + " of " +
+                         std::to_string(lora.tensors) + " tensors") +
+           "\n";
+  }
   out += "video     " + std::to_string(plan.width) + "x" + std::to_string(plan.height) + ", " +
          std::to_string(plan.frames) + " frames at " + cli::rational_text(plan.fps) + " fps\n";
   out +=
@@ -47,6 +64,9 @@ void print_plan(const cli::Invocation& invocation, const Plan& plan, const Model
   if (request.loop) out += "loop      the last frame leads into the first\n";
   for (const auto& [move, strength] : request.camera) {
     out += "camera    " + move + ", strength " + cli::number_text(strength) + "\n";
+  }
+  for (const auto& [frame, text] : request.prompt_at) {
+    out += cli::one_line("prompt    from frame " + std::to_string(frame) + ": " + text) + "\n";
   }
   out += "latents   " + join_ints(plan.latent_shape) + "\n";
   out += "device    " + plan.device + " " + plan.dtype + "\n";

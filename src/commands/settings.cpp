@@ -42,6 +42,13 @@ io::Json settings_of(const cli::Invocation& invocation, const Plan& plan, const 
                     {"model_hash", model.content_hash}};
   cli::Invocation resolved = invocation;
   resolved.request = plan.request;
+  if (!invocation.run.first_frame_model.empty()) {
+    resolved.request.prompt = invocation.request.prompt;
+    resolved.request.negative_prompt = invocation.request.negative_prompt;
+    resolved.request.prompt_syntax = invocation.request.prompt_syntax;
+    resolved.request.clip_skip = invocation.request.clip_skip;
+    resolved.request.image.clear();
+  }
   resolved.request.frames = plan.request.frames.value_or(plan.frames);
   resolved.request.seconds.reset();
   resolved.request.fps = plan.request.fps.value_or(plan.fps);
@@ -53,6 +60,8 @@ io::Json settings_of(const cli::Invocation& invocation, const Plan& plan, const 
     settings["frame_size"] = std::to_string(plan.width) + "x" + std::to_string(plan.height);
   }
   cli::write_settings(resolved, settings);
+  for (const LoraInfo& lora : model.loras) settings["lora_hash"].push_back(lora.content_hash);
+  if (model.loras.empty() && !invocation.lora_hashes.empty()) settings["lora_hash"] = invocation.lora_hashes;
   settings["sampler_class"] = plan.sampler_class;
   settings["device"] = plan.device;
   settings["dtype"] = plan.dtype;
@@ -85,6 +94,13 @@ cli::Invocation with_settings(const cli::Invocation& invocation, const std::stri
   merged.command = invocation.command;
   if (object.contains("model_hash") && object["model_hash"].is_string()) {
     merged.settings_hash = object["model_hash"].get<std::string>();
+  }
+  const bool has_own_loras =
+      std::ranges::find(invocation.given, "lora", &cli::Given::name) != invocation.given.end();
+  if (!has_own_loras && object.contains("lora_hash") && object["lora_hash"].is_array()) {
+    for (const auto& hash : object["lora_hash"]) {
+      if (hash.is_string()) merged.lora_hashes.push_back(hash.get<std::string>());
+    }
   }
   return merged;
 }

@@ -12,7 +12,7 @@
 namespace t2v::commands {
 
 /// Version of the object. 1: schema, t2v, model, family, pipeline, model_hash, options by long
-/// name, sampler_class, device, dtype, ai_generated.
+/// name, sampler_class, device, dtype, ai_generated; lora_hash beside "lora", one each.
 constexpr int kSettingsSchema = 1;
 
 /// Everything that shaped the result of `plan`; paths lose their folders.

@@ -6,7 +6,7 @@
 
 #include <ATen/ops/empty.h>
 
-#include "engine/sample.hpp"
+#include "engine/finite.hpp"
 #include "tensor/operators.hpp"
 
 namespace t2v::engine {

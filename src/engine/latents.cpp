@@ -6,6 +6,7 @@
 #include <ATen/ops/empty.h>
 
 #include "core/text.hpp"
+#include "engine/run_state.hpp"
 #include "io/tensor_file.hpp"
 #include "t2v/error.hpp"
 #include "tensor/weights.hpp"
@@ -46,7 +47,8 @@ Latents load_latents(const std::filesystem::path& file) {
     throw Error(ErrorCode::bad_input,
                 "bad latents: " + file.string() + ": wanted a tensor 'latents' of 4 or 5 axes, got " +
                     (found == tensors->tensors().end() ? "none of that name" : join_ints(found->second.shape)),
-                "such a file is written by --save-latents");
+                about_run_state(*tensors) ? "this run is not finished: t2v --resume " + file.string() + " continues it"
+                                          : "such a file is written by --save-latents");
   }
   Latents latents = to_latents(as_tensor(found->second, tensors));
   const auto settings = tensors->metadata().find("settings");

@@ -94,10 +94,11 @@ TEST_F(Batch, a_job_of_a_living_process_is_left_to_it_and_of_a_dead_one_taken_ov
   std::filesystem::create_directory(jobs + ".claims");
   char host[256] = {};
   gethostname(host, sizeof host - 1);
-  write_file("jobs.txt.claims/" + id, std::to_string(getppid()) + " " + host + "\n");
+  const std::string place = std::string(host) + "/" + std::filesystem::read_symlink("/proc/self/ns/pid").string();
+  write_file("jobs.txt.claims/" + id, std::to_string(getppid()) + " 0 " + place + "\n");
   EXPECT_THAT(statuses(run(line).out), ElementsAre("elsewhere"));
   constexpr int kNobody = 0x7FFFFFF0;  // above any pid_max
-  write_file("jobs.txt.claims/" + id, std::to_string(kNobody) + " " + host + "\n");
+  write_file("jobs.txt.claims/" + id, std::to_string(kNobody) + " 0 " + place + "\n");
   EXPECT_THAT(statuses(run(line).out), ElementsAre("done"));
   EXPECT_FALSE(std::filesystem::exists(jobs + ".claims"));
 }
@@ -143,7 +144,7 @@ TEST_F(Batch, an_interruption_ends_it) {
   const CommandResult result = run({"batch", jobs, "-o", file("%d.y4m")});
   EXPECT_EQ(result.code, 130);
   EXPECT_EQ(world_.denoised, 1);
-  EXPECT_THAT(listing(), ElementsAre("jobs.txt"));
+  EXPECT_THAT(listing(), ElementsAre("jobs.txt", "jobs.txt.journal.jsonl"));  // which job had begun
 }
 
 TEST_F(Batch, a_dry_run_plans_every_job_and_writes_nothing) {

@@ -88,6 +88,61 @@ TEST_F(Commands, Row92_the_video_records_its_settings_and_from_runs_them_again) 
               HasSubstr("its content differs"));
 }
 
+TEST_F(Commands, loras_are_recorded_with_their_content_and_from_tells_a_change) {
+  const std::string style = write_file("style.safetensors", "-");
+  const std::string asked = style + ":0.5";
+  const CommandResult plan = run({"-p", "x", "-o", file("a.mp4"), "--lora", asked, "--dry-run"});
+  EXPECT_THAT(plan.out, HasSubstr("style.safetensors, weight 0.5, matched 6 of 8 tensors"));
+  ASSERT_EQ(run({"-p", "x", "-o", file("a.mp4"), "--lora", asked, "--save-latents", file("l.safetensors")}).code, 0);
+  const Json settings = parsed(run({"info", file("a.mp4"), "--json"}).out)["settings"];
+  EXPECT_EQ(settings["lora"], Json::array({"style.safetensors:0.5"}));
+  EXPECT_EQ(settings["lora_hash"], Json::array({"lora-1"}));
+
+  // A record names the file; where it lies is said again, or found by its name in $T2V_MODELS.
+  const CommandResult again = run({"--from", file("a.mp4"), "-o", file("b.mp4"), "--lora", asked});
+  ASSERT_EQ(again.code, 0) << again.err;
+  EXPECT_THAT(again.err, Not(HasSubstr("differs")));
+  EXPECT_EQ(run({"--from", file("a.mp4"), "-o", file("c.mp4")}).code, 3);
+  setenv("T2V_MODELS", folder_.c_str(), 1);
+  EXPECT_EQ(run({"--from", file("a.mp4"), "-o", file("c.mp4")}).code, 0);
+  world_.lora_hash = "lora-2";
+  EXPECT_THAT(run({"--from", file("a.mp4"), "-o", file("d.mp4")}).err,
+              HasSubstr("style.safetensors: its content differs from the LoRA of the recorded run"));
+  unsetenv("T2V_MODELS");
+
+  // The decoder knows nothing of LoRAs: their files may be gone, and the record still names them.
+  std::filesystem::remove(style);
+  ASSERT_EQ(run({"decode", file("l.safetensors"), "-o", file("e.mp4")}).code, 0);
+  const Json decoded = parsed(run({"info", file("e.mp4"), "--json"}).out)["settings"];
+  EXPECT_EQ(decoded["lora"], settings["lora"]);
+  EXPECT_EQ(decoded["lora_hash"], settings["lora_hash"]);
+}
+
+TEST_F(Commands, prompts_by_frame_are_planned_recorded_and_run_again) {
+  const std::vector<std::string> asked{"-p", "a", "--prompt-at", "2:b", "--prompt-syntax", "weighted", "-o", file("a.mp4")};
+  std::vector<std::string> planned = asked;
+  planned.emplace_back("--dry-run");
+  EXPECT_THAT(run(planned).out, HasSubstr("from frame 2: b"));
+  ASSERT_EQ(run(asked).code, 0);
+  ASSERT_EQ(run({"--from", file("a.mp4"), "-o", file("b.mp4")}).code, 0);
+  const Json settings = parsed(run({"info", file("b.mp4"), "--json"}).out)["settings"];
+  EXPECT_EQ(settings["prompt-at"], Json::array({"2:b"}));
+  EXPECT_EQ(settings["prompt-syntax"], "weighted");
+}
+
+TEST_F(Commands, info_says_what_a_lora_is) {
+  const std::string saved = std::string(T2V_TEST_DATA) + "/golden/lora/saved.safetensors";
+  const Json report = parsed(run({"info", saved, "--json"}).out);
+  EXPECT_EQ(report["kind"], "lora");
+  EXPECT_EQ(report["naming"], "PEFT");
+  EXPECT_EQ(report["ranks"], Json::array({2}));
+  EXPECT_EQ(report["alphas"], Json::array({5.0}));
+  EXPECT_EQ(report["modules"]["unet"], 18);
+  EXPECT_EQ(report["tensors"], 36);
+  EXPECT_EQ(report["made_for"], "a model with text of width 32");
+  EXPECT_THAT(run({"info", saved}).out, HasSubstr("PEFT"));
+}
+
 TEST_F(Commands, a_run_whose_frames_were_enlarged_runs_again_the_same) {
   world_.display_scale = 2;
   ASSERT_EQ(run({"-p", "x", "-o", file("a.mp4"), "-s", "1"}).code, 0);

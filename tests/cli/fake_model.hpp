@@ -21,6 +21,8 @@ struct FakeWorld {
   Parts parts = Parts::all;   ///< of the last load
   int opened = 0, loaded = 0, denoised = 0, decoded = 0;
   std::string hash = "hash-1";
+  bool black = false;  ///< nothing but black frames
+  std::string lora_hash = "lora-1";  ///< of every LoRA asked for
 };
 
 class FakePipeline final : public Pipeline {
@@ -41,8 +43,10 @@ class FakePipeline final : public Pipeline {
     ++world_.decoded;
     engine::StageScope stage(progress, Stage::decode, plan.frames);
     if (world_.before_decode) world_.before_decode();
-    std::vector<uint8_t> rgb(static_cast<size_t>(plan.width * plan.height * 3),
-                             static_cast<uint8_t>(latents.data.front()));
+    std::vector<uint8_t> rgb(static_cast<size_t>(plan.width * plan.height * 3));
+    const auto colour = static_cast<int64_t>(latents.data.front());
+    for (size_t i = 0; i < rgb.size(); ++i)
+      rgb[i] = world_.black ? 0 : static_cast<uint8_t>((colour + (i < 3 ? 64 : 0)) % 256);
     for (int64_t i = 0; i < plan.frames; ++i) {
       sink.write({.width = plan.width, .height = plan.height, .rgb = rgb});
       stage.step();
@@ -55,7 +59,11 @@ class FakePipeline final : public Pipeline {
 
 class FakeModel final : public Model {
  public:
-  explicit FakeModel(FakeWorld& world) : world_(world) {
+  FakeModel(FakeWorld& world, const LoadOptions& options) : world_(world) {
+    for (const auto& [path, weight] : options.loras) {
+      info_.loras.push_back({.name = path, .weight = weight, .content_hash = world.lora_hash,
+                             .naming = "PEFT", .ranks = {4}, .matched = 6, .tensors = 8});
+    }
     info_.name = "fake";
     info_.family = "fake";
     info_.pipeline_class = "FakePipeline";
@@ -95,9 +103,9 @@ class FakeModel final : public Model {
 };
 
 inline commands::Tools fake_tools(FakeWorld& world) {
-  return {.open_model = [&world](const LoadOptions&) -> std::unique_ptr<Model> {
+  return {.open_model = [&world](const LoadOptions& options) -> std::unique_ptr<Model> {
     ++world.opened;
-    return std::make_unique<FakeModel>(world);
+    return std::make_unique<FakeModel>(world, options);
   }};
 }
 

@@ -320,6 +320,8 @@ Request random_request(std::mt19937& random) {
   if (coin()) request.guidance_rescale = real();
   if (coin())
     request.sampler = std::string(sampler_names()[random() % sampler_names().size()].name);
+  if (coin()) request.prompt_at = {{count(9), "a: b"}, {0, ""}};
+  if (coin()) request.prompt_syntax = "weighted";
   if (coin()) request.sigmas = "karras";
   if (coin()) request.spacing = "trailing";
   if (coin()) request.eta = real();
@@ -334,6 +336,17 @@ Request random_request(std::mt19937& random) {
   if (coin()) request.decode_chunk = count(16);
   if (coin()) request.vae_tiling = true;
   return request;
+}
+
+TEST(CommandLine, prompts_by_frame_add_up_and_say_where_they_begin) {
+  const Invocation invocation =
+      parse({"-p", "a", "--prompt-at", "8:a dog: brown", "--prompt-at=16:"});
+  using Prompts = std::vector<std::pair<int64_t, std::string>>;
+  EXPECT_EQ(invocation.request.prompt_at, (Prompts{{8, "a dog: brown"}, {16, ""}}));
+  for (const char* bad : {"a dog", "x:a dog", "-1:a dog", "1.5:a dog", ":a dog"}) {
+    EXPECT_THROW(parse({"-p", "a", "--prompt-at", bad}), Error) << bad;
+  }
+  EXPECT_THROW(parse({"-p", "a", "--prompt-syntax", "fancy"}), Error);
 }
 
 TEST(Settings, any_request_survives_the_way_through_json) {
@@ -352,6 +365,8 @@ TEST(Settings, any_request_survives_the_way_through_json) {
     // Every field that the test above sets, by value: the two directions can't be wrong in the same
     // way.
     ASSERT_EQ(after.request.prompt, before.request.prompt);
+    ASSERT_EQ(after.request.prompt_at, before.request.prompt_at);
+    ASSERT_EQ(after.request.prompt_syntax, before.request.prompt_syntax);
     ASSERT_EQ(after.request.fps, before.request.fps);
     ASSERT_EQ(after.request.cfg_scale, before.request.cfg_scale);
     ASSERT_EQ(after.request.seed, before.request.seed);

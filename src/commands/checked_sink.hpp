@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Watches the frames on their way to the output.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+
+#include "t2v/frame_sink.hpp"
+
+namespace t2v::commands {
+
+/// Counts frames and the time spent in the sink (what encoding costs beyond what hides behind decoding), stops at a
+/// signal, and refuses to finish a video that is black from the first to the last pixel: that is what numbers gone wrong
+/// look like after a clamp.
+class CheckedSink final : public FrameSink {
+ public:
+  explicit CheckedSink(std::unique_ptr<FrameSink> inner) : inner_(std::move(inner)) {}
+  void write(const FrameView& frame) override;
+  /// Error{numbers} for a black video; a warning when every frame has one and the same colour.
+  void finish() override;
+  double seconds() const { return seconds_; }
+  int64_t frames() const { return frames_; }
+
+ private:
+  std::unique_ptr<FrameSink> inner_;
+  double seconds_ = 0;
+  int64_t frames_ = 0;
+  bool is_one_colour_ = true;
+  std::array<uint8_t, 3> colour_{};
+};
+
+}  // namespace t2v::commands

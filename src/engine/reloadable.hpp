@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// A network that can be loaded again in fp32, for the calls whose numbers its own precision can't hold.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "engine/load_memory.hpp"
+#include "tensor/placement.hpp"
+
+namespace t2v::engine {
+
+/// Only one form is in memory at a time, so a switch costs loading but no more memory than the larger form. The weights
+/// come from the checkpoint again: what was Inf in fp16 has its value in fp32.
+template <class Network>
+class Reloadable {
+ public:
+  using Load = std::function<std::unique_ptr<Network>(const Placement&)>;
+
+  Reloadable() = default;  ///< of a part that is not loaded
+  Reloadable(const Placement& own, Load load) : own_(own), now_(own), load_(std::move(load)), network_(load_(own)) {}
+
+  explicit operator bool() const { return static_cast<bool>(load_); }
+  const Placement& placement() const { return now_; }  ///< of what get() gives
+  const Network& get() {
+    if (!network_) {
+      const LoadMemoryScope memory;
+      network_ = load_(now_);
+    }
+    return *network_;
+  }
+  /// The meaning of sampling::Denoiser::use_fp32().
+  bool use_fp32(bool on) {
+    if (!load_ || own_.dtype == c10::ScalarType::Float) return false;
+    const c10::ScalarType wanted = on ? c10::ScalarType::Float : own_.dtype;
+    if (wanted != now_.dtype) network_.reset();
+    now_.dtype = wanted;
+    return true;
+  }
+
+ private:
+  Placement own_, now_;
+  Load load_;
+  std::unique_ptr<Network> network_;
+};
+
+}  // namespace t2v::engine

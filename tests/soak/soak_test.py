@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many jobs in one process: memory and file descriptors stay flat. soak_test.py PROGRAM CHECKPOINT FOLDER JOBS
+
+The jobs differ in size, length, sampler and format, because it is the mix that makes holes in a heap. With two
+processes on one folder, every job is done once. Prints the figures; exit 1 when memory grows.
+"""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+WARM_UP = 0.1  # of the jobs: every kind has run then, and all caches are full
+GROWTH = 0.02  # of the resident memory, after warming up
+SLACK = 4 << 20  # bytes: pages that the allocator keeps by chance
+
+
+def write_jobs(folder, count):
+    samplers = ["ddim", "dpmpp_2m", "euler_a", "unipc", "heun"]
+    formats = ["mp4", "y4m", "gif", "webp", "mkv"]
+    with open(folder / "jobs.jsonl", "w") as out:
+        for i in range(count):
+            job = {"prompt": f"job {i}", "output": str(folder / f"{i}.{formats[i % 5]}"), "seed": i, "steps": 1 + i % 2,
+                   "frames": 1 + i % 3, "width": 16 + 8 * (i % 3), "height": 16 + 8 * (i // 3 % 3),
+                   "sampler": samplers[i // 5 % 5]}
+            out.write(json.dumps(job) + "\n")
+    return folder / "jobs.jsonl"
+
+
+def resident(pid):
+    return int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def start(program, checkpoint, jobs):
+    return subprocess.Popen([program, "batch", jobs, "-m", checkpoint, "-t", "1", "-q", "--resume"], text=True,
+                            stdout=subprocess.PIPE, env=dict(os.environ, OMP_WAIT_POLICY="PASSIVE"))
+
+
+def one_process(program, checkpoint, folder, count):
+    began = time.monotonic()
+    process = start(program, checkpoint, write_jobs(folder, count))
+    memory, descriptors, failed = [], [], 0
+    for line in process.stdout:
+        failed += json.loads(line)["status"] != "done"
+        memory.append(resident(process.pid))
+        descriptors.append(len(os.listdir(f"/proc/{process.pid}/fd")))
+    code = process.wait()
+    warm = max(5, int(count * WARM_UP))
+    before, after = max(memory[warm // 2:warm]), max(memory[-warm:])
+    growth = after - before
+    print(f"{len(memory)} jobs in {time.monotonic() - began:.0f} s: resident {before / 1e6:.1f} MB after {warm} jobs, "
+          f"{after / 1e6:.1f} MB at the end ({growth / 1e6:+.1f} MB); file descriptors {min(descriptors[warm:])} to "
+          f"{max(descriptors[warm:])}")
+    left = [name for name in os.listdir(folder) if name.startswith(".") or name.endswith(".claims")]
+    problems = []
+    if code != 0 or failed or len(memory) != count:
+        problems.append(f"exit code {code}, {failed} failed, {len(memory)} of {count} reported")
+    if growth > before * GROWTH + SLACK:
+        problems.append("memory grows")
+    if max(descriptors[warm:]) != min(descriptors[warm:]):
+        problems.append("file descriptors are not flat")
+    if left:
+        problems.append(f"left behind: {left}")
+    return problems
+
+
+def two_processes(program, checkpoint, folder, count):
+    jobs = write_jobs(folder, count)
+    processes = [start(program, checkpoint, jobs) for _ in range(2)]
+    # Read both at the end: a line is short, and a pipe holds all of them.
+    done = []
+    for process in processes:
+        out, _ = process.communicate()
+        done += [json.loads(line)["job"] for line in out.splitlines() if json.loads(line)["status"] == "done"]
+    print(f"two processes: {len(done)} jobs done, {len(set(done))} of them different")
+    if sorted(done) != list(range(1, count + 1)) or any(p.returncode for p in processes):
+        return [f"wanted each of {count} jobs once, got {len(done)} done, codes {[p.returncode for p in processes]}"]
+    return []
+
+
+def main(program, checkpoint, folder, count):
+    shutil.rmtree(folder, ignore_errors=True)
+    problems = []
+    for name, test, jobs in (("one", one_process, int(count)), ("two", two_processes, max(10, int(count) // 10))):
+        work = pathlib.Path(folder) / name
+        work.mkdir(parents=True)
+        problems += test(program, checkpoint, work, jobs)
+    print("\n".join(problems) or "flat")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
