@@ -205,3 +205,32 @@ def plain_prompt(thing: Thing, background: str | None = None) -> str:
             if thing.motion in TO else MOTION_WORDS[thing.motion][0][0]
     text = f"a {thing.colour} {thing.shape} {to}"
     return f"{text} on a {background} background" if background else text
+
+
+# Words that a prompt may hold without asking for anything that has to be seen.
+IGNORED = ("a an the one of in on at to from with and is are was be it its that which this there by against for towards "
+           "toward over across into out away along through while as does do not only just very really some nice good best "
+           "high video animation animated animate movie footage film clip gif short show shows showing me my please draw "
+           "make create generate render simple smooth smoothly slowly steadily background backdrop coloured colored colour "
+           "color move object shape thing scene picture image screen frame place side direction way sign shaped sized beautiful "
+           "lovely cinematic quality detailed clean sharp plain solid flat bright vivid gently then straight").split()
+IGNORED_ZH = "一 个 只 枚 这 那 一个 一颗 颗 的 在 正在 和 与 上 里 中 从 向 往 着 地 背景 移动 运动 物体 图形 视频 动画 方 形 色 大小 画 请 生成".split()
+
+
+def vocabulary(world) -> tuple:
+    """(words that change the video, words that may stand in any prompt): what the program holds prompts against."""
+    known: set = set()
+    english = [SHAPE_WORDS[s] for s in world.shapes] + [COLOUR_WORDS[c] for c in world.colours]
+    english += [[b, b.replace("grey", "gray")] for b in world.backgrounds] + [SIZE_WORDS[s] for s in world.sizes]
+    english += [TEXTURE_WORDS[t] for t in world.textures] if len(world.textures) > 1 else []
+    for motion in world.motions:
+        english.append(TO[motion] if motion in TO else [form for pair in MOTION_WORDS[motion] for form in pair])
+    for texts in english:
+        for text in texts:
+            known.update(text.replace("-", " ").split())
+    ignored = {*IGNORED, *(word for pair in VERBS for word in pair)}
+    chinese = [ZH_COLOUR[c] for c in world.colours] + [ZH_BACKGROUND[b] for b in world.backgrounds]
+    chinese += [word for shape in world.shapes for word in ZH_SHAPE[shape]] + [ZH_SIZE[s] for s in world.sizes]
+    chinese += [word for motion in world.motions for word in ZH_MOTION[motion]]
+    chinese += [word[0] for word in chinese if word.endswith("色")] + ["左", "右", "上", "下", "静止", "不动"]
+    return sorted(known - ignored) + sorted(set(chinese)), sorted(ignored) + IGNORED_ZH

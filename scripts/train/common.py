@@ -17,6 +17,8 @@ from pathlib import Path
 
 import torch
 
+from muon import optimizer_for
+
 STOP = {"asked": False}
 
 
@@ -98,12 +100,8 @@ class Stage:
         self.used, self.step, self.losses = 0.0, 0, {}
         self.peak_lr = self.settings["lr"]
         params = [p for p in module.parameters() if p.requires_grad]
-        decayed = [p for p in params if p.ndim > 1]
-        plain = [p for p in params if p.ndim <= 1]
         self.params = params
-        self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}],
-            lr=self.peak_lr, betas=(0.9, self.settings.get("beta2", 0.99)), fused=True)
+        self.optimizer = optimizer_for(module, self.settings)
         self.ema = Ema(module, self.settings.get("ema", 0.999))
         self.file = out / f"{name}.pt"
         self._resume()

@@ -16,6 +16,7 @@ import text
 import vae
 from captions import caption
 from common import Stage, autocast, log
+from look import Judge
 from latents import Thumbnails
 from world import World, clip_times, render
 
@@ -41,14 +42,20 @@ def build(config: dict) -> UNet3DConditionModel:
 class Pool:
     """Encoded clips with their captions' states; every call of `grow` replaces the oldest once it is full."""
 
-    def __init__(self, config: dict, world: World, out: Path, device, seed: int, capacity: int):
+    CHUNK = 32  # clips drawn at a time
+
+    def __init__(self, config: dict, world: World, out: Path, device, seed: int, settings: dict):
         self.config, self.world, self.device = config, world, device
         self.rng = random.Random(seed)
         self.tokenizer, self.encoder = text.load(config, out, device)
         designed = config.get("latents") == "thumbnails"
         self.thumbnails = Thumbnails(World.from_config(config["world"]), config["size"], device) if designed else None
         self.vae = None if designed else vae.load(config, out, device)
-        self.latents, self.states, self.capacity, self.next = [], [], capacity, 0
+        self.shape_weight = settings.get("shape_weight", 0.0) if designed else 0.0
+        self.latents, self.states, self.weights = [], [], []
+        self.capacity, self.next = settings.get("capacity", 20000), 0
+        for _ in range(0, settings["pool"], self.CHUNK):
+            self.grow(self.CHUNK)
 
     @torch.no_grad()
     def null(self) -> torch.Tensor:
@@ -62,13 +69,14 @@ class Pool:
             z = self._encode(scenes, clip_times(frames)).unflatten(0, (clips, frames))
             ids = self.tokenizer([caption(self.rng, s)[0] for s in scenes]).to(self.device)
             states = text.encode(self.encoder, ids).float()
-        for latent, state in zip(z.transpose(1, 2), states):  # C F H W
-            if len(self.latents) < self.capacity:
-                self.latents.append(latent)
-                self.states.append(state)
-            else:
-                self.latents[self.next], self.states[self.next] = latent, state
-                self.next = (self.next + 1) % self.capacity
+            weights = self._weights(scenes, clip_times(frames), z)
+        for clip in zip(z.transpose(1, 2), states, weights.transpose(1, 2)):  # C F H W, L D, 1 F H W
+            for store, value in zip((self.latents, self.states, self.weights), clip):
+                if len(store) < self.capacity:
+                    store.append(value)
+                else:
+                    store[self.next] = value
+            self.next = (self.next + 1) % self.capacity
 
     def _encode(self, scenes: list, times: list) -> torch.Tensor:
         if self.thumbnails:
@@ -76,12 +84,25 @@ class Pool:
         video = render(scenes, [times] * len(scenes), self.config["size"], self.device) * 2 - 1
         return self.vae.encode(video.flatten(0, 1)).latent_dist.mode().float()
 
+    def _weights(self, scenes: list, times: list, z: torch.Tensor) -> torch.Tensor:
+        """N F 1 H W: what a cell counts in the loss. A circle and a square differ in a few cells of a clip, and nothing
+        else in the loss asks the UNet to read that word; the weight is the same for either, so it favours neither."""
+        if not self.shape_weight:
+            return torch.ones_like(z[:, :, :1])
+        telling = self.thumbnails.telling(scenes, [times] * len(scenes), self.world.shapes)
+        return (1 + self.shape_weight * telling).unflatten(0, z.shape[:2])
+
     def batch(self, count: int, window: int) -> tuple:
-        """`count` windows of consecutive frames: latents B C F H W and caption states B L D."""
+        """`count` clips thinned to `window` frames of the whole motion: latents B C F H W, caption states B L D and
+        weights B 1 F H W."""
         picks = [self.rng.randrange(len(self.latents)) for _ in range(count)]
-        starts = [self.rng.randint(0, self.config["frames"] - window) for _ in picks]
-        x = torch.stack([self.latents[i][:, s: s + window] for i, s in zip(picks, starts)])
-        return x, torch.stack([self.states[i] for i in picks])
+        frames = self.config["frames"]
+        stride = (frames - 1) // (window - 1) if window > 1 else 1
+        reach = (window - 1) * stride + 1
+        starts = [self.rng.randint(0, frames - reach) for _ in picks]
+        x, weights = (torch.stack([store[i][:, s: s + reach: stride] for i, s in zip(picks, starts)])
+                      for store in (self.latents, self.weights))
+        return x, torch.stack([self.states[i] for i in picks]), weights
 
 
 def noisy_times(count: int, centre: float, device) -> torch.Tensor:
@@ -90,14 +111,16 @@ def noisy_times(count: int, centre: float, device) -> torch.Tensor:
     return torch.where(torch.rand(count, device=device) < 0.06, torch.full_like(t, 999), t)
 
 
-def loss_of(unet, noise_schedule: DDIMScheduler, x, states, null, centre: float) -> torch.Tensor:
+def loss_of(unet, noise_schedule: DDIMScheduler, batch: tuple, null, centre: float) -> torch.Tensor:
+    x, states, weights = batch
     t = noisy_times(len(x), centre, x.device)
     noise = torch.randn_like(x)
     dropped = torch.rand(len(x), 1, 1, device=x.device) < 0.1  # for guidance
     states = torch.where(dropped, null[None], states)
     with autocast(x.device):
         v = unet(noise_schedule.add_noise(x, noise, t), t, states).sample.float()
-    return (v - noise_schedule.get_velocity(x, noise, t)).square().mean()
+    weights = torch.where(t[:, None, None, None, None] < 850, weights, 1)  # before, nobody knows where the object is
+    return (weights * (v - noise_schedule.get_velocity(x, noise, t)).square()).sum() / weights.expand_as(x).sum()
 
 
 def train_image(config, world, out, device, minutes) -> None:
@@ -118,21 +141,18 @@ def _train(name, previous, config, world, out: Path, device, minutes) -> None:
     stage = Stage(name, unet, config, out, minutes=minutes)
     settings = stage.settings
     world = World.from_config({**config["world"], **config.get("denoiser_world", {})})
-    pool = Pool(config, world, out, device, config["seed"] + 97 * (1 + stage.step), settings.get("capacity", 20000))
-    pool.grow(settings.get("pool", 24))
+    pool = Pool(config, world, out, device, config["seed"] + 97 * (1 + stage.step), settings)
     schedule, null = scheduler(), pool.null()
+    judge = Judge(config, world, out, device, unet, stage.ema, scheduler) if settings.get("look") else None
     for progress in stage.steps():
-        pool.grow(settings.get("grow", 1))
-        images = settings.get("images", settings.get("batch", 0))
-        x, states = pool.batch(images, 1)
-        stage.backward(loss_of(unet, schedule, x, states, null, 0.2) * (1 if name == "image" else 0.5))
-        if settings.get("clips"):
-            short, full = settings["windows"]
-            window = short if progress < settings.get("short_until", 0.5) else full
-            x, states = pool.batch(settings["clips"] * (full // window), window)
-            clip_loss = loss_of(unet, schedule, x, states, null, settings.get("noise_centre", 0.6))
-            stage.backward(clip_loss, clip=float(clip_loss.detach()))
+        windows, centre = next((w, c) for until, w, c in settings["windows"] if progress < until or until >= 1)
+        window = windows[stage.step % len(windows)]
+        pool.grow(settings["grow"])
+        batch = pool.batch(settings["frames"] // window, window)
+        stage.backward(loss_of(unet, schedule, batch, null, centre))
         stage.update()
+        if judge and judge.due(settings["look"]):
+            judge.report(window)
     stage.ema.swap()
     torch.save(unet.state_dict(), ready)
     log(f"{name}: {stage.step} steps")

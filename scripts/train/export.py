@@ -15,9 +15,12 @@ from pathlib import Path
 import torch
 
 import diffusion
+import distill
 import text
 import vae
+from captions import vocabulary
 from common import load_config
+from world import World
 
 TOKENIZER_CLASS = "T5Tokenizer"
 SHARD = "15MB"
@@ -70,6 +73,13 @@ def content_hash(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def own_settings(config: dict, source: str) -> dict:
+    """What t2v reads from model_index.json: its defaults, and the words that the UNet has been shown."""
+    known, ignored = vocabulary(World.from_config({**config["world"], **config.get("denoiser_world", {})}))
+    few = {"steps": config["stages"]["distill"]["steps"], "cfg_scale": 1.0} if source.startswith("distill") else {}
+    return {**config["t2v"], **few, "known_words": " ".join(known), "ignored_words": " ".join(ignored)}
+
+
 def export(config: dict, runs: list, to: Path, stage: str | None = None) -> str:
     run = runs[0]
     to.mkdir(parents=True, exist_ok=True)
@@ -81,17 +91,18 @@ def export(config: dict, runs: list, to: Path, stage: str | None = None) -> str:
     encoder = text.load(config, run, "cpu")[1]
     encoder.half().save_pretrained(to / "text_encoder", safe_serialization=True, max_shard_size=SHARD)
     write_tokenizer(config, run, to / "tokenizer")
-    diffusion.scheduler().save_pretrained(to / "scheduler")
+    scheduler = (distill if source.startswith("distill") else diffusion).scheduler()
+    scheduler.save_pretrained(to / "scheduler")
     for file in to.rglob("*.json"):  # nothing of the machine that exported it
         values = json.loads(file.read_text())
         if values.pop("_name_or_path", None) is not None:
             file.write_text(json.dumps(values, indent=2) + "\n")
     index = {
         "_class_name": "TextToVideoSDPipeline", "_diffusers_version": "0.42.1",
-        "scheduler": ["diffusers", "DDIMScheduler"], "text_encoder": ["transformers", "T5EncoderModel"],
+        "scheduler": ["diffusers", type(scheduler).__name__], "text_encoder": ["transformers", "T5EncoderModel"],
         "tokenizer": ["transformers", TOKENIZER_CLASS], "unet": ["diffusers", "UNet3DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"], "t2v": config["t2v"]}
-    (to / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+        "vae": ["diffusers", "AutoencoderKL"], "t2v": own_settings(config, source)}
+    (to / "model_index.json").write_text(json.dumps(index, indent=2, ensure_ascii=False) + "\n")
     sizes = {str(f.relative_to(to)): f.stat().st_size for f in to.rglob("*") if f.is_file()}
     assert max(sizes.values()) <= 16 << 20 and sum(sizes.values()) <= 45_000_000, sizes
     print(f"{to}: unet from stage {source}, {sum(sizes.values()) / 1e6:.1f} MB, content {content_hash(to)}")

@@ -48,6 +48,16 @@ class Thumbnails:
         self.std = z.std(dim=(0, 2, 3), keepdim=True)
         self.size, self.device = size, device
 
+    def telling(self, scenes: list, times: list, shapes: tuple) -> torch.Tensor:
+        """N 1 h w: how far the coverage of a cell would differ between `shapes`; the cells that tell them apart."""
+        covers = []
+        for shape in shapes:
+            twins = _masks(scenes)
+            for twin in twins:
+                twin.things[0].shape = shape
+            covers.append(F.avg_pool2d(render(twins, times, self.size, self.device).flatten(0, 1)[:, :1], 8))
+        return torch.stack(covers).amax(0) - torch.stack(covers).amin(0)
+
     def __call__(self, scenes: list, times: list) -> tuple:
         """(frames N 3 H W in -1 … 1, latents N 4 h w) of all moments of all scenes."""
         x, z = _pooled(scenes, times, self.size, self.device)

@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--config", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--until", help="HH:MM; the stages still to run share the time until then")
-    parser.add_argument("--stages", default="tokenizer,vae,text,decoder,image,video")
+    parser.add_argument("--stages", default=",".join(ORDER), help="those to run, in their order; one that the configuration lacks is left out")
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies every stage's minutes (rehearsals)")
     parser.add_argument("--from", dest="start", help="an exported model folder to go on from (give --stages video)")
     args = parser.parse_args()
@@ -68,7 +68,7 @@ def main() -> None:
     common.install_signals()
     device = common.setup(config)
     world = World.from_config(config["world"])
-    names = [n for n in ORDER if n in args.stages.split(",")]
+    names = [n for n in ORDER if n in args.stages.split(",") and (n == "tokenizer" or n in config["stages"])]
     for name in names:
         minutes = budget(config, name, args.until, names) if name in config["stages"] else 0
         log(f"== {name}: {minutes:.1f} min on {device}")

@@ -87,6 +87,7 @@ class World:
     relations: tuple = RELATIONS
     two_objects: float = 0.35
     rotated: bool = True  # a random start angle for shapes at rest (a few degrees otherwise)
+    spread: float = 1.0  # how much of the room around the middle the starts use
     extra: dict = field(default_factory=dict)
 
     @staticmethod
@@ -115,7 +116,7 @@ class World:
             thing.angle = rng.uniform(-0.12, 0.12)
             if self.rotated and thing.motion.startswith("rotate"):
                 thing.angle = rng.uniform(-math.pi, math.pi)
-            thing.start = _start(rng, thing)
+            thing.start = _start(rng, thing, self.spread)
         if len(scene.things) == 2:
             _relate(rng, scene)
         return scene
@@ -147,13 +148,13 @@ def _visible(colour: str, background: str) -> bool:
     return math.dist(COLOURS[colour], BACKGROUNDS[background]) > 90
 
 
-def _span(rng: random.Random, low: float, high: float, shift: float) -> float:
+def _span(rng: random.Random, low: float, high: float, shift: float, spread: float) -> float:
     """A start within [low, high] whose end, `shift` away, is within it too (or as near as can be)."""
     a, b = max(low, low - shift), min(high, high - shift)
-    return rng.uniform(a, b) if a < b else (a + b) / 2
+    return (a + b) / 2 + spread * (rng.uniform(a, b) - (a + b) / 2) if a < b else (a + b) / 2
 
 
-def _start(rng: random.Random, thing: Thing) -> tuple:
+def _start(rng: random.Random, thing: Thing, spread: float) -> tuple:
     margin = 0.95 * thing.radius * (1.6 if thing.motion in ("grow", "shrink") else 1.0)
     dx, dy = DIRECTIONS.get(thing.motion, (0, 0))
     if thing.motion.startswith("circle"):
@@ -162,7 +163,8 @@ def _start(rng: random.Random, thing: Thing) -> tuple:
         return rng.uniform(margin, 1 - margin), rng.uniform(margin, 1 - margin)
     if dx and dy:
         thing.travel *= 0.85  # along each axis
-    return (_span(rng, margin, 1 - margin, dx * thing.travel), _span(rng, margin, 1 - margin, dy * thing.travel))
+    return (_span(rng, margin, 1 - margin, dx * thing.travel, spread),
+            _span(rng, margin, 1 - margin, dy * thing.travel, spread))
 
 
 def _relate(rng: random.Random, scene: Scene) -> None:

@@ -14,6 +14,27 @@ import tempfile
 from pathlib import Path
 
 
+def warnings(t2v: str, model: str, prompt: str, *more: str) -> list:
+    """What a dry run of a prompt warns about."""
+    done = subprocess.run([t2v, "--prompt", prompt, "--model", model, "--dry-run", *more], check=True, text=True, capture_output=True)
+    return [line for line in done.stderr.splitlines() if "warning" in line]
+
+
+def wrong_warnings(t2v: str, model: str, plan: dict) -> int:
+    """A prompt from outside the model's world gets one warning, which --quiet silences; others get none."""
+    wrong = 0
+    for prompt in plan["outside"]:
+        said = warnings(t2v, model, prompt)
+        wrong += len(said) != 1 or "it knows" not in said[0] or bool(warnings(t2v, model, prompt, "--quiet"))
+        print(prompt, "->", said)
+    for prompt in [*plan["prompts"], *plan["inside"]]:
+        said = warnings(t2v, model, prompt)
+        if said:
+            print(f"no warning wanted: {prompt} -> {said}")
+        wrong += bool(said)
+    return wrong
+
+
 def main() -> int:
     t2v, verify, model, prompts = sys.argv[1:5]
     plan = json.loads(Path(prompts).read_text())
@@ -33,7 +54,7 @@ def main() -> int:
         return 1
     for verdict in verdicts:
         print(verdict["prompt"], "->", verdict["seen"], "met", verdict["met"])
-    failed = 0
+    failed = wrong_warnings(t2v, model, plan)
     for attribute, floor in plan["at_least"].items():
         asked = [v["met"][attribute] for v in verdicts if attribute in v["met"]]
         print(f"{attribute}: {sum(asked)} of {len(asked)}, wanted at least {floor}")
