@@ -12,7 +12,8 @@ import importlib
 import pathlib
 import sys
 
-AREAS = ("io", "text", "nets", "sampling", "clips", "pipelines", "unet2d", "stable_diffusion", "single_file")
+AREAS = ("io", "text", "nets", "sampling", "clips", "pipelines", "lora", "prompts", "unet2d", "stable_diffusion",
+         "single_file", "svd")
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 

@@ -50,4 +50,4 @@ t2v_apt_packages='libspdlog-dev libcli11-dev nlohmann-json3-dev libstb-dev libut
   libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libavfilter-dev libgtest-dev libgmock-dev libbenchmark-dev'
 
 # Only for making goldens (scripts/make_golden.py), never for building, testing or running.
-t2v_golden='torch==2.11.0 diffusers==0.42.1 transformers==5.23.0 sentencepiece==0.2.3 protobuf==7.36.2 scipy==1.17.1 torchsde==0.2.6'
+t2v_golden='torch==2.11.0 diffusers==0.42.1 transformers==5.23.0 sentencepiece==0.2.3 protobuf==7.36.2 scipy==1.17.1 torchsde==0.2.6 peft==0.21.2'

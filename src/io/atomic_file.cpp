@@ -78,22 +78,26 @@ std::string temp_prefix(const fs::path& target) {
   return prefix;
 }
 
-/// The pid of `<prefix><pid>-<tag><random>.part` when that file was made on this machine, else 0.
-pid_t owner_of(std::string_view name, std::string_view prefix, std::string_view tag) {
-  if (!name.starts_with(prefix) || !name.ends_with(kTempSuffix)) return 0;
-  name.remove_prefix(prefix.size());
-  const size_t dash = name.find('-');
-  if (dash == name.npos || !name.substr(dash + 1).starts_with(tag)) return 0;
+/// The pid of `.<name>.<pid>-<tag><8 digits>.part` when that file was made on this machine, else 0.
+pid_t owner_of(std::string_view name, std::string_view tag) {
+  constexpr size_t kDigits = 8;
+  if (!name.starts_with('.') || !name.ends_with(kTempSuffix)) return 0;
+  name.remove_suffix(kTempSuffix.size());
+  const size_t dash = name.rfind('-');
+  if (dash == name.npos || name.size() != dash + 1 + tag.size() + kDigits) return 0;
+  if (!name.substr(dash + 1).starts_with(tag)) return 0;
+  const size_t dot = name.rfind('.', dash);  // there is one: the name begins with it
   pid_t pid = 0;
-  const auto [end, error] = std::from_chars(name.data(), name.data() + dash, pid);
-  return error == std::errc() && end == name.data() + dash && pid > 0 ? pid : 0;
+  const auto [end, error] = std::from_chars(name.data() + dot + 1, name.data() + dash, pid);
+  return dot > 0 && error == std::errc() && end == name.data() + dash && pid > 0 ? pid : 0;
 }
 
-void remove_stale(const fs::path& folder, std::string_view prefix, std::string_view tag) {
+/// Whatever output they were for: the next run may have another one.
+void remove_stale(const fs::path& folder, std::string_view tag) {
   std::error_code error;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     const std::string name = it->path().filename().string();
-    const pid_t pid = owner_of(name, prefix, tag);
+    const pid_t pid = owner_of(name, tag);
     if (pid > 0 && kill(pid, 0) != 0 && errno == ESRCH) unlink(it->path().c_str());
   }
 }
@@ -170,7 +174,7 @@ AtomicFile::AtomicFile(const fs::path& target, IfExists if_exists)
   const std::string prefix = temp_prefix(target_);
   const std::string tag = host_tag();
   const fs::path folder = folder_of(target_);
-  remove_stale(folder, prefix, tag);
+  remove_stale(folder, tag);
   std::random_device random;
   for (int attempt = 0; attempt < 16; ++attempt) {
     char digits[9];
@@ -230,7 +234,9 @@ void AtomicFile::commit() {
     const int error = errno;
     if (error == EEXIST && if_exists_ == IfExists::refuse) fail_exists(target_);
     const std::string kept = temp_.string();
+    const bool is_there = access(kept.c_str(), F_OK) == 0;
     forget();
+    if (!is_there) fail(target_, "rename: the folder went away: " + std::generic_category().message(error));
     fail(target_, "rename: " + std::generic_category().message(error),
          "the finished file is kept as " + kept + ": move it before the next run");
   }

@@ -20,7 +20,7 @@ enum class IfExists { refuse, replace };
 class AtomicFile {
  public:
   /// Creates the temporary file now, so an unwritable place fails before any work. Temporary files
-  /// of the same target whose process is dead are removed first. A symbolic link as target is
+  /// in the same folder whose process is dead are removed first. A symbolic link as target is
   /// followed.
   explicit AtomicFile(const std::filesystem::path& target, IfExists if_exists = IfExists::replace);
   ~AtomicFile();

@@ -60,6 +60,8 @@ class Checkpoint {
 
 /// Where a model name is looked up: as a path, then $T2V_MODELS, the install's share/t2v/models, the source tree's models/.
 std::filesystem::path resolve_model(const std::string& path_or_name);
+/// Where a LoRA is looked up: as a path; a name without folders also in those places and their `loras` folders.
+std::filesystem::path resolve_lora(const std::string& path_or_name);
 /// All models found in those places (folders with a model_index.json, single-file checkpoints).
 std::vector<std::filesystem::path> find_models();
 /// A file or folder of the installation's own share/t2v/models (or the source tree's). Error{bad_input} when it is not there.
@@ -68,5 +70,7 @@ std::filesystem::path own_file(const std::string& name);
 /// Hex digest over configs and weight headers (names, dtypes, shapes) plus each weight file's size and samples of its
 /// bytes: changes when a model's content does, costs milliseconds for gigabytes.
 std::string content_hash(const Checkpoint&);
+/// The same of one file, whatever its name.
+std::string file_hash(const std::filesystem::path& file);
 
 }  // namespace t2v::io

@@ -20,10 +20,9 @@ constexpr size_t kSamples = 256, kSampleBytes = 4096;
 
 void hash_number(Sha256& hash, uint64_t number) { hash.update(std::to_string(number) + ";"); }
 
-void hash_file(Sha256& hash, const fs::path& file) {
+void hash_bytes(Sha256& hash, const fs::path& file) {
   const auto mapped = MmapFile::open(file, MmapFile::Access::random);
   const auto bytes = mapped->bytes();
-  hash.update(file.filename().string() + ";");
   hash_number(hash, bytes.size());
   if (bytes.size() <= kWholeBytes) {
     mapped->advise(MmapFile::Access::sequential);
@@ -32,6 +31,11 @@ void hash_file(Sha256& hash, const fs::path& file) {
   }
   const size_t stride = (bytes.size() - kSampleBytes) / (kSamples - 1);
   for (size_t i = 0; i < kSamples; ++i) hash.update(bytes.subspan(i * stride, kSampleBytes));
+}
+
+void hash_file(Sha256& hash, const fs::path& file) {
+  hash.update(file.filename().string() + ";");
+  hash_bytes(hash, file);
 }
 
 void hash_weights(Sha256& hash, const Component& component, const fs::path& file) {
@@ -62,6 +66,13 @@ std::vector<fs::path> small_files(const fs::path& folder) {
 }
 
 }  // namespace
+
+std::string file_hash(const std::filesystem::path& file) {
+  Sha256 hash;
+  hash.update("t2v file hash 1;");  // the number changes when the recipe does
+  hash_bytes(hash, file);
+  return hash.hex();
+}
 
 std::string content_hash(const Checkpoint& checkpoint) {
   Sha256 hash;

@@ -112,6 +112,21 @@ fs::path resolve_model(const std::string& path_or_name) {
                             : did_you_mean(path_or_name, names));
 }
 
+fs::path resolve_lora(const std::string& path_or_name) {
+  std::error_code ignored;
+  if (fs::exists(path_or_name, ignored)) return path_or_name;
+  const fs::path name = path_or_name;
+  if (!name.empty() && !name.has_parent_path()) {
+    for (const auto& place : model_places()) {
+      for (const auto& folder : {place, place / "loras"}) {
+        if (fs::exists(folder / name, ignored)) return folder / name;
+      }
+    }
+  }
+  throw Error(ErrorCode::bad_input, "--lora: " + printable(path_or_name) + ": wanted an existing file, got none",
+              name.has_parent_path() ? "" : "a name alone is also looked up in $T2V_MODELS and its loras/");
+}
+
 fs::path own_file(const std::string& name) {
   std::error_code ignored;
   std::vector<std::string> searched;

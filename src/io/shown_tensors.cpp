@@ -29,8 +29,19 @@ class ShownTensorFile final : public TensorFile {
   int64_t bytes_ = 0;
 };
 
+TensorView transpose_of(const TensorView& matrix, const TensorSource& source, const std::string& where) {
+  if (matrix.shape.size() != 2 || !matrix.strides.empty()) {
+    throw bad_file(where, "tensor '" + printable(source.stored) + "': wanted a matrix, got another shape");
+  }
+  TensorView turned = matrix;
+  turned.shape = {matrix.shape[1], matrix.shape[0]};
+  turned.strides = {1, matrix.shape[1]};
+  return turned;
+}
+
 /// Rows [index * n / count, (index + 1) * n / count) of a tensor of n rows.
 TensorView part_of(const TensorView& whole, const TensorSource& source, const std::string& where) {
+  if (source.transposed) return transpose_of(whole, source, where);
   if (source.count == 1) return whole;
   const bool divides = !whole.shape.empty() && whole.shape[0] % source.count == 0;
   if (!divides || !whole.strides.empty()) {

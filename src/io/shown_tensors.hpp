@@ -12,10 +12,12 @@
 
 namespace t2v::io {
 
-/// Where a shown tensor comes from: a stored one, or one of `count` equal parts of it along its first axis.
+/// Where a shown tensor comes from: a stored one, or one of `count` equal parts of it along its first axis, or a stored
+/// matrix transposed.
 struct TensorSource {
   std::string stored;
   int64_t index = 0, count = 1;
+  bool transposed = false;
   bool operator==(const TensorSource&) const = default;
 };
 

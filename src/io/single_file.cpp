@@ -20,6 +20,8 @@ namespace fs = std::filesystem;
 constexpr std::array kLayouts{
     SingleFileLayout{"Stable Diffusion 1.x or 2.x", "StableDiffusionPipeline", is_stable_diffusion_file,
                      open_stable_diffusion_file},
+    SingleFileLayout{"Stable Video Diffusion", "StableVideoDiffusionPipeline", is_stable_video_file,
+                     open_stable_video_file},
 };
 
 /// What a file is that is no whole model, and what to do with it; nothing when it can't be told.

@@ -74,6 +74,8 @@ struct SingleFileLayout {
 
 bool is_stable_diffusion_file(const TensorFile& file);                   // single_file_sd.cpp
 Components open_stable_diffusion_file(std::shared_ptr<const TensorFile> file);
+bool is_stable_video_file(const TensorFile& file);                       // single_file_svd.cpp
+Components open_stable_video_file(std::shared_ptr<const TensorFile> file);
 
 /// The row that knows this file, or null.
 const SingleFileLayout* single_file_layout(const TensorFile& file);

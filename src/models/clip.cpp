@@ -4,15 +4,17 @@
 #include <algorithm>
 #include <functional>
 #include <numeric>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/sample.hpp"
-#include "models/run.hpp"
 #include "sampling/camera.hpp"
 #include "sampling/clip_noise.hpp"
 #include "sampling/free_init.hpp"
 #include "t2v/error.hpp"
+#include "t2v/run_state.hpp"
 #include "tensor/operators.hpp"
 
 namespace t2v::models {
@@ -23,32 +25,75 @@ namespace {
 /// where it put things.
 constexpr double kCameraStrength = 0.6;
 
-/// Several samplings shown as one stage.
+using Schedulers = std::vector<std::unique_ptr<sampling::Scheduler>>;
+
+int64_t calls(const std::unique_ptr<sampling::Scheduler>& scheduler) {
+  return static_cast<int64_t>(scheduler->timesteps().size());
+}
+
+/// Several samplings, one after another, shown as one stage whose state is kept and resumed as that of one sampling.
 class JoinedProgress final : public Progress {
  public:
-  JoinedProgress(Progress& outer, int64_t count) : outer_(outer), count_(count) {}
+  JoinedProgress(Progress& outer, const Schedulers& schedulers) : outer_(outer) {
+    for (const auto& scheduler : schedulers) count_ += calls(scheduler);
+    if (const RunState* kept = outer.resume_state()) kept_ = *kept;
+  }
   ~JoinedProgress() override {
     if (began_) outer_.end(Stage::denoise, seconds_);
   }
   JoinedProgress(const JoinedProgress&) = delete;
   JoinedProgress& operator=(const JoinedProgress&) = delete;
 
+  /// The next sampling has `count` calls. False: the run to resume was past it.
+  bool enter(int64_t count) {
+    base_ = next_;
+    next_ += count;
+    own_.reset();
+    if (!kept_ || kept_->steps_done < base_) return true;
+    if (kept_->steps_done >= next_) return false;
+    own_ = *kept_;
+    own_->steps_done -= base_;
+    own_->steps = count;
+    index_ = kept_->steps_done;
+    return true;
+  }
+  bool resumes() const { return own_.has_value(); }  ///< in the sampling entered last
+
   void begin(Stage stage, int64_t) override {
-    if (!began_) outer_.begin(stage, count_);
+    if (!began_) outer_.begin(stage, count_ - index_);
     began_ = true;
   }
   void step(Stage stage, int64_t, int64_t, double seconds) override { outer_.step(stage, index_++, count_, seconds); }
   void end(Stage, double seconds) override { seconds_ += seconds; }
   bool cancelled() override { return outer_.cancelled(); }
+  bool wants_state(int64_t done, int64_t) override { return outer_.wants_state(base_ + done, count_); }
+  void keep_state(RunState state) override {
+    state.steps_done += base_;
+    state.steps = count_;
+    outer_.keep_state(std::move(state));
+  }
+  const RunState* resume_state() override { return own_ ? &*own_ : nullptr; }
 
  private:
   Progress& outer_;
-  int64_t count_, index_ = 0;
+  std::optional<RunState> kept_, own_;
+  int64_t count_ = 0, base_ = 0, next_ = 0, index_ = 0;
   double seconds_ = 0;
   bool began_ = false;
 };
 
-using Schedulers = std::vector<std::unique_ptr<sampling::Scheduler>>;
+std::unique_ptr<sampling::Scheduler> make_scheduler(const Plan& plan, const io::Config& config, int64_t steps,
+                                                    double strength) {
+  const Request& request = plan.request;
+  sampling::SchedulerOptions options;
+  options.steps = steps;
+  options.eta = *request.eta;
+  options.sigmas = request.sigmas;
+  options.spacing = request.spacing;
+  options.strength = strength;
+  // A contract name may say more than its class ("dpmpp_2m_sde").
+  return sampling::make_scheduler(request.sampler.empty() ? plan.sampler_class : request.sampler, config, options);
+}
 
 int64_t iterations(const Request& request) { return request.freeinit.value_or(1); }
 
@@ -61,12 +106,12 @@ Schedulers run_schedulers(const Plan& plan, const io::Config& config) {
     // FreeInit's coarse-to-fine sampling (its section 3.3), rounded as diffusers does.
     const double part = static_cast<double>(steps) / static_cast<double>(count) * static_cast<double>(i + 1);
     const int64_t own = request.freeinit_fast ? std::max<int64_t>(1, static_cast<int64_t>(part)) : steps;
-    schedulers.push_back(run_scheduler(plan, config, {own, request.video.empty() ? 1.0 : request.strength.value_or(1.0)}));
+    schedulers.push_back(make_scheduler(plan, config, own, request.strength.value_or(1.0)));
   }
   if (!request.camera.empty()) {
     // Late, but never without a step.
     const double least = 1.0 / static_cast<double>(steps);
-    schedulers.push_back(run_scheduler(plan, config, {steps, std::max(kCameraStrength, least)}));
+    schedulers.push_back(make_scheduler(plan, config, steps, std::max(kCameraStrength, least)));
   }
   return schedulers;
 }
@@ -102,6 +147,10 @@ at::Tensor free_init_noise(const ClipRun& run, const at::Tensor& clip, const at:
 
 }  // namespace
 
+std::unique_ptr<sampling::Scheduler> clip_scheduler(const Plan& plan, const io::Config& config) {
+  return std::move(run_schedulers(plan, config).front());
+}
+
 /// A loop shorter than a window is seen twice a step, begun at opposite frames: the seam of one view is the middle of
 /// the other.
 sampling::WindowOptions window_options(const Plan& plan) {
@@ -124,6 +173,7 @@ int64_t window_bytes(const Plan& plan) {
 
 at::Tensor clip_noise(const Plan& plan, int64_t frame_dim, const Placement& placement, Rng& rng) {
   using sampling::ClipNoise;
+  // One window has nothing to repeat; a picture's latents have no axis of frames at all.
   if (plan.frames_at_once >= plan.frames) return rng.normal(plan.latent_shape, placement.dtype, placement.device);
   const std::string& name = plan.request.noise;
   const sampling::ClipNoiseOptions options{
@@ -139,24 +189,29 @@ at::Tensor sample_clip(const ClipRun& run, const ClipStart& start) {
     if (run.progress.cancelled()) throw Error(ErrorCode::interrupted, "interrupted");
   });
   const Schedulers schedulers = run_schedulers(run.plan, run.scheduler);
-  const int64_t calls = std::accumulate(schedulers.begin(), schedulers.end(), int64_t{0}, [](int64_t sum, const auto& s) {
-    return sum + static_cast<int64_t>(s->timesteps().size());
-  });
-  JoinedProgress progress(run.progress, calls);
-  const auto sample = [&](sampling::Scheduler& scheduler, const at::Tensor& state) {
-    return engine::sample(scheduler, state, denoiser, run.rng, progress);
+  JoinedProgress progress(run.progress, schedulers);
+  at::Tensor clip;
+  const auto sample = [&](sampling::Scheduler& scheduler, int64_t count, const std::function<at::Tensor()>& begin) {
+    if (!progress.enter(count)) return;
+    // A resumed sampling takes its state from the run before: only the shape counts.
+    const at::Tensor state = progress.resumes() ? start.noise.clone() : begin();
+    clip = engine::sample(scheduler, state, denoiser, run.rng, progress);
   };
 
-  sampling::Scheduler& first = *schedulers.front();
-  at::Tensor clip = sample(first, start.original.defined() ? first.add_noise(start.original, start.noise, 0)
-                                                           : start.noise * first.init_noise_sigma());
-  for (int64_t i = 1; i < iterations(request); ++i) {
-    sampling::Scheduler& next = *schedulers[static_cast<size_t>(i)];
-    clip = sample(next, free_init_noise(run, clip, start.noise) * next.init_noise_sigma());
+  for (int64_t i = 0; i < iterations(request); ++i) {
+    sampling::Scheduler& scheduler = *schedulers[static_cast<size_t>(i)];
+    sample(scheduler, calls(schedulers[static_cast<size_t>(i)]), [&] {
+      if (i > 0) return free_init_noise(run, clip, start.noise) * scheduler.init_noise_sigma();
+      return start.original.defined() ? scheduler.add_noise(start.original, start.noise, 0)
+                                      : start.noise * scheduler.init_noise_sigma();
+    });
   }
   if (!request.camera.empty()) {
-    const at::Tensor moved = sampling::warp_clip(clip, camera_move(request), run.frame_dim, request.loop);
-    clip = sample(*schedulers.back(), schedulers.back()->add_noise(moved, run.rng.normal_like(moved), 0));
+    sampling::Scheduler& last = *schedulers.back();
+    sample(last, calls(schedulers.back()), [&] {
+      const at::Tensor moved = sampling::warp_clip(clip, camera_move(request), run.frame_dim, request.loop);
+      return last.add_noise(moved, run.rng.normal_like(moved), 0);
+    });
   }
   return clip;
 }

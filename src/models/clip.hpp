@@ -2,16 +2,22 @@
 // The sampling of one clip as its plan asks for it: what every family does between its conditioning and its decoder.
 #pragma once
 
+#include <memory>
+
 #include <ATen/core/Tensor.h>
 
 #include "io/config.hpp"
 #include "sampling/denoiser.hpp"
+#include "sampling/scheduler.hpp"
 #include "sampling/windows.hpp"
 #include "t2v/pipeline.hpp"
 #include "tensor/placement.hpp"
 #include "tensor/rng.hpp"
 
 namespace t2v::models {
+
+/// The plan's scheduler from the checkpoint's scheduler_config.json. Throws what make_scheduler() throws.
+std::unique_ptr<sampling::Scheduler> clip_scheduler(const Plan& plan, const io::Config& config);
 
 /// The context windows of a planned clip.
 sampling::WindowOptions window_options(const Plan& plan);

@@ -3,10 +3,19 @@
 
 #include <algorithm>
 #include <memory>
+#include <string>
+#include <vector>
 
+#include <ATen/ops/amax.h>
+#include <ATen/ops/amin.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/isfinite.h>
+
+#include "engine/finite.hpp"
 #include "engine/frames.hpp"
 #include "engine/stage.hpp"
 #include "media/scale.hpp"
+#include "tensor/operators.hpp"
 
 namespace t2v::models {
 
@@ -30,6 +39,46 @@ std::unique_ptr<media::FrameScaler> make_scaler(int64_t width, int64_t height, c
   return std::make_unique<media::FrameScaler>(width, height, plan.width, plan.height, media::ScaleMethod::lanczos);
 }
 
+/// Decodes chunks, and those frames in fp32 that the network's own precision turned into NaN, Inf or plain black.
+class ChunkDecoder {
+ public:
+  explicit ChunkDecoder(const FrameDecoder& decoder) : decoder_(decoder) {}
+
+  at::Tensor decode(const at::Tensor& latents, int64_t first) {  // [f, 3, H, W]
+    const at::Tensor frames = decoder_.decode(latents);
+    if (!decoder_.load_fp32) return frames;  // checked when they become bytes
+    const at::Tensor good = good_frames(frames);
+    if (good.all().item<bool>()) return frames;
+    if (!decoder_.frames_apart) return decode_fp32(latents, first);
+    std::vector<at::Tensor> mended;
+    for (int64_t i = 0; i < frames.size(0); ++i) {
+      const bool is_good = good[i].item<bool>();
+      mended.push_back(is_good ? frames.narrow(0, i, 1).to(c10::kFloat) : decode_fp32(latents.narrow(0, i, 1), first + i));
+    }
+    return at::cat(mended, 0);
+  }
+
+ private:
+  /// Black is every value at the end of the range, where a clamp puts what lies beyond. [f, 3, H, W] -> [f]
+  static at::Tensor good_frames(const at::Tensor& frames) {
+    const at::Tensor low = at::amin(frames, {1, 2, 3}), high = at::amax(frames, {1, 2, 3});
+    return at::isfinite(low).logical_and(at::isfinite(high)).logical_and(high > -1.0).cpu();
+  }
+
+  at::Tensor decode_fp32(const at::Tensor& latents, int64_t first) {
+    std::string stage = "decode: frame " + std::to_string(first);
+    if (latents.size(0) > 1) stage += " to " + std::to_string(first + latents.size(0) - 1);
+    engine::warn_of_retry(stage, latents.scalar_type());
+    if (!precise_) precise_ = decoder_.load_fp32();
+    const at::Tensor frames = precise_(latents.to(c10::kFloat));
+    if (!engine::all_finite({frames})) engine::throw_not_finite(stage, latents.scalar_type(), true);
+    return frames;
+  }
+
+  const FrameDecoder& decoder_;
+  FrameDecoder::Decode precise_;  // from the first frame that needs it to the last
+};
+
 }  // namespace
 
 int64_t default_decode_chunk(const Plan& plan, bool cuda) {
@@ -37,18 +86,22 @@ int64_t default_decode_chunk(const Plan& plan, bool cuda) {
   return std::clamp<int64_t>(kChunkPixels / (*plan.request.width * *plan.request.height), 1, 16);
 }
 
-void decode_frames(const vae::AutoencoderKL& vae, const at::Tensor& latents, const Plan& plan, FrameSink& sink,
+void decode_frames(const FrameDecoder& decoder, const at::Tensor& latents, const Plan& plan, FrameSink& sink,
                    Progress& progress) {
   const int64_t frames = latents.size(0);
   const int64_t chunk = plan.request.decode_chunk.value_or(default_decode_chunk(plan, latents.is_cuda()));
-  const int64_t factor = vae.spatial_factor();
-  const auto scaler = make_scaler(latents.size(3) * factor, latents.size(2) * factor, plan);
+  const auto scaler = make_scaler(latents.size(3) * decoder.factor, latents.size(2) * decoder.factor, plan);
+  ChunkDecoder chunks(decoder);
   engine::StageScope stage(progress, Stage::decode, frames);
   for (int64_t first = 0; first < frames; first += chunk) {
     const at::Tensor part = latents.narrow(0, first, std::min(chunk, frames - first));
-    const at::Tensor decoded = plan.request.vae_tiling ? vae.decode_tiled(part) : vae.decode(part);  // [f, 3, H, W]
-    write_frames(engine::frames_to_rgb8(decoded, first), scaler.get(), sink, stage);
+    write_frames(engine::frames_to_rgb8(chunks.decode(part, first), first), scaler.get(), sink, stage);
   }
+}
+
+void decode_frames(const vae::AutoencoderKL& vae, const at::Tensor& latents, const Plan& plan, FrameSink& sink,
+                   Progress& progress) {
+  decode_frames(frame_decoder(vae, plan, /*frames_apart=*/true), latents, plan, sink, progress);
 }
 
 }  // namespace t2v::models

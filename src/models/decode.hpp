@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 
 #include <ATen/core/Tensor.h>
 
@@ -11,8 +13,40 @@
 
 namespace t2v::models {
 
-/// Decodes `latents` [F, C, h, w] (unscaled with AutoencoderKL::unscale(), placed like the VAE) a chunk at a time and
-/// writes each frame to `sink`, resized to plan.width x plan.height where they differ. Memory does not grow with F.
+/// What decoding needs of an autoencoder.
+struct FrameDecoder {
+  using Decode = std::function<at::Tensor(const at::Tensor&)>;  ///< [f, C, h, w] -> [f, 3, H, W] in [-1, 1]
+  Decode decode;
+  std::function<Decode()> load_fp32;  ///< the same in fp32, for frames that its own precision can't hold; may be empty
+  int64_t factor = 8;                 ///< pixels a latent
+  bool frames_apart = true;           ///< a frame is the same whatever is decoded beside it
+};
+
+/// A FrameDecoder of an autoencoder, in tiles where the plan says so. `vae` must outlive it.
+template <class Vae>
+FrameDecoder frame_decoder(const Vae& vae, const Plan& plan, bool frames_apart) {
+  const auto run = [tiled = plan.request.vae_tiling](const Vae& network, const at::Tensor& latents) {
+    return tiled ? network.decode_tiled(latents) : network.decode(latents);
+  };
+  FrameDecoder out{.decode = [run, &vae](const at::Tensor& latents) { return run(vae, latents); },
+                   .load_fp32 = {},
+                   .factor = vae.spatial_factor(),
+                   .frames_apart = frames_apart};
+  if (!vae.load_fp32) return out;
+  out.load_fp32 = [run, &vae]() -> FrameDecoder::Decode {
+    return [run, precise = std::shared_ptr<Vae>(vae.load_fp32())](const at::Tensor& latents) {
+      return run(*precise, latents);
+    };
+  };
+  return out;
+}
+
+/// Decodes `latents` [F, C, h, w] (unscaled, placed like the VAE) a chunk at a time and writes each frame to `sink`,
+/// resized to plan.width x plan.height where they differ. Memory does not grow with F. Frames that are NaN, Inf or plain
+/// black are decoded once more in fp32 where there is such a form; Error{numbers} names one that is still not finite.
+void decode_frames(const FrameDecoder& decoder, const at::Tensor& latents, const Plan& plan, FrameSink& sink,
+                   Progress& progress);
+/// The same with an image autoencoder.
 void decode_frames(const vae::AutoencoderKL& vae, const at::Tensor& latents, const Plan& plan, FrameSink& sink,
                    Progress& progress);
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "models/describe.hpp"
 
+#include <iterator>
 #include <set>
+#include <sstream>
 #include <string>
 
 namespace t2v::models {
@@ -29,6 +31,11 @@ OwnDefaults own_defaults(const io::Checkpoint& checkpoint) {
   defaults.steps = integer("steps", 1000);
   defaults.display_scale = integer("display_scale", 16);
   if (own.has("cfg_scale")) defaults.cfg_scale = own.get_double("cfg_scale");
+  const auto words = [&](std::string_view key) {
+    std::istringstream list(own.get_string(key, ""));
+    return std::set<std::string, std::less<>>(std::istream_iterator<std::string>(list), {});
+  };
+  defaults.vocabulary = {words("known_words"), words("ignored_words"), own.get_string("vocabulary_note", "")};
   if (const auto fps = integer("fps", 240)) defaults.fps = Rational{*fps, 1};
   return defaults;
 }

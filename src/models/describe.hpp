@@ -7,6 +7,7 @@
 
 #include "io/checkpoint.hpp"
 #include "t2v/pipeline.hpp"
+#include "text/vocabulary.hpp"
 
 namespace t2v::models {
 
@@ -18,6 +19,7 @@ struct OwnDefaults {
   std::optional<double> cfg_scale;
   std::optional<Rational> fps;
   std::optional<int64_t> display_scale;  ///< whole factor by which frames are enlarged when no size is asked for
+  t2v::text::Vocabulary vocabulary;           ///< of a model of a small world; empty: no warnings about prompts
 };
 OwnDefaults own_defaults(const io::Checkpoint& checkpoint);
 

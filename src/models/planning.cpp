@@ -25,6 +25,8 @@ struct FamilyFlag {
 };
 
 constexpr std::array kFamilyFlags{
+    FamilyFlag{"prompt-at", [](const Request& r) { return !r.prompt_at.empty(); }},
+    FamilyFlag{"prompt-syntax", [](const Request& r) { return !r.prompt_syntax.empty(); }},
     FamilyFlag{"negative-prompt", [](const Request& r) { return r.negative_prompt.has_value(); }},
     FamilyFlag{"cond-fps", [](const Request& r) { return r.cond_fps.has_value(); }},
     FamilyFlag{"cfg-min", [](const Request& r) { return r.cfg_min.has_value(); }},
@@ -176,9 +178,14 @@ void check_given_latents(const std::filesystem::path& file) {
 }  // namespace
 
 void reject_adapters(const LoadOptions& options, const std::string& pipeline_class) {
-  const char* flag = !options.motion_module.empty() ? "--motion-module" : !options.loras.empty() ? "--lora" : nullptr;
-  if (!flag) return;
-  throw Error(ErrorCode::unsupported, std::string(flag) + ": not taken by " + pipeline_class);
+  reject_motion_module(options, pipeline_class);
+  if (options.loras.empty()) return;
+  throw Error(ErrorCode::unsupported, "--lora: not taken by " + pipeline_class);
+}
+
+void reject_motion_module(const LoadOptions& options, const std::string& pipeline_class) {
+  if (options.motion_module.empty()) return;
+  throw Error(ErrorCode::unsupported, "--motion-module: not taken by " + pipeline_class);
 }
 
 int64_t random_seed() {

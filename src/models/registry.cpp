@@ -11,6 +11,7 @@
 #include "models/animatediff/family.hpp"
 #include "models/modelscope/family.hpp"
 #include "models/stable_diffusion/family.hpp"
+#include "models/svd/family.hpp"
 #include "t2v/error.hpp"
 
 namespace t2v::models {
@@ -20,6 +21,7 @@ std::span<const ModelFamily> model_families() {
       modelscope::family(),
       animatediff::family(),
       stable_diffusion::family(),
+      svd::family(),
   };
   return families;
 }

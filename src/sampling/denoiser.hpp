@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <span>
+#include <string>
 
 #include <ATen/core/Tensor.h>
 
@@ -27,6 +29,14 @@ class Denoiser {
   /// for a scaled input x (family layout, e.g. [B, C, F, h, w]). Same shape, dtype fp32 or the
   /// network's.
   virtual at::Tensor predict(const at::Tensor& x, const StepContext& step) = 0;
+
+  /// From now on compute in fp32 (or, with false, as before again): called where the network's own precision gave NaN or
+  /// Inf. False: there is nothing better to switch to. A wrapper asks the denoiser inside.
+  virtual bool use_fp32(bool /*on*/) { return false; }
+
+  /// What is carried from step to step (cached features), so that a run can be resumed bit for bit.
+  virtual std::map<std::string, at::Tensor> state() const { return {}; }
+  virtual void set_state(const std::map<std::string, at::Tensor>&) {}
 };
 
 /// The part of a tensor with one entry a frame of the clip (text by frame, a guidance ramp, image

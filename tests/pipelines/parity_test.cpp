@@ -14,9 +14,12 @@
 #include <c10/core/InferenceMode.h>
 
 #include "models/modelscope/unet3d.hpp"
+#include "models/svd/unet.hpp"
 #include "models/vae/autoencoder_kl.hpp"
+#include "pipelines/svd_run.hpp"
 #include "pipelines/whole_run.hpp"
 #include "support/net_golden.hpp"
+#include "support/svd_golden.hpp"
 #include "text/tokenizer.hpp"
 
 namespace t2v::test {
@@ -74,23 +77,39 @@ Row tokenizer_row() {
           "prompts that differ"};
 }
 
+Row svd_unet_row() {
+  const io::Json spec = svd_document()["unet"]["basic"];
+  auto store = formula_store(read_manifest(spec["tensors"]));
+  const models::svd::UNetSpatioTemporalConditionModel unet(
+      models::svd::UNetSpatioTemporalConfig::from(io::Config(spec["config"], "unet")), store.root());
+  std::vector<double> ids;
+  for (const auto& row : spec["added_time_ids"]) {
+    for (const auto& id : row) ids.push_back(id.get<double>());
+  }
+  const auto output = unet.forward(formula_tensor("sample", spec["sample"].get<Shape>()), spec["timestep"].get<double>(),
+                                   formula_tensor("encoder_hidden_states", spec["encoder_hidden_states"].get<Shape>()), ids);
+  return {"one `UNetSpatioTemporalConditionModel` call", tensor_error(output, svd_expected("unet.basic")), 1e-5,
+          "relative L2"};
+}
+
+/// `frames_limit`: in levels of 255.
+void add_run(std::vector<Row>& rows, const std::string& name, const io::Json& run, const WholeRunResult& result,
+             double frames_limit) {
+  const std::string what = "whole run `" + name + "`, " + std::to_string(run["steps"].get<int64_t>()) + " steps";
+  rows.push_back({what, result.latents_error, 1e-4, "relative L2"});
+  if (!result.frames_error) return;
+  rows.push_back({what + ", frames", static_cast<double>(*result.frames_error), frames_limit, "of 255"});
+}
+
 std::vector<Row> measure() {
   const c10::InferenceMode guard;
-  std::vector<Row> rows{tokenizer_row(), unet_row(), vae_row()};
+  std::vector<Row> rows{tokenizer_row(), unet_row(), vae_row(), svd_unet_row()};
   const io::Json golden = pipelines_golden();
-  for (const auto& [name, run] : golden["runs"].items()) {
-    const WholeRunResult result = run_whole(golden, name);
-    const std::string what = "whole run `" + name + "`, " + std::to_string(run["steps"].get<int64_t>()) + " steps";
-    rows.push_back({what, result.latents_error, 1e-4, "relative L2"});
-    if (result.frames_error) rows.push_back({what + ", frames", static_cast<double>(*result.frames_error), 1, "of 255"});
-  }
+  for (const auto& [name, run] : golden["runs"].items()) add_run(rows, name, run, run_whole(golden, name), 1);
   for (const auto& [name, run] : sd_golden()["runs"].items()) {
-    const WholeRunResult result = run_sd(name);
-    const std::string kind = run.contains("adapter") ? "AnimateDiff" : "Stable Diffusion";
-    const std::string what = kind + " run `" + name + "`, " + std::to_string(run["steps"].get<int64_t>()) + " steps";
-    rows.push_back({what, result.latents_error, 1e-4, "relative L2"});
-    if (result.frames_error) rows.push_back({what + ", frames", static_cast<double>(*result.frames_error), 1, "of 255"});
+    add_run(rows, name, run, run_sd(name), 1);
   }
+  for (const auto& [name, run] : svd_document()["runs"].items()) add_run(rows, name, run, run_svd(name), 2);
   return rows;
 }
 

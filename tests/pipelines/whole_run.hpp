@@ -91,7 +91,8 @@ struct WholeRunResult {
   std::optional<int> frames_error;         // largest difference of a byte, where the golden has frames
 };
 
-/// Runs `request` on a model and compares with NAME.latents and NAME.frames of a golden file under tests/golden.
+/// Runs `request` on a model and compares with NAME.latents and, where it is there, NAME.frames of a golden file under
+/// tests/golden.
 inline WholeRunResult run_and_compare(const LoadOptions& options, const Request& request, const std::string& golden_file,
                                       const std::string& name) {
   const auto model = open_model(options);

@@ -15,7 +15,9 @@ import subprocess
 import sys
 
 CALLERS = ("scripts/t2v --prompt", "scripts/test")
-PUBLISHED = ("text-to-video-ms-1.7b", "zeroscope_v2_576w", "zeroscope_v2_XL", "potat1")
+# Name -> which tiny checkpoint stands for it: CHECKPOINT followed by this.
+PUBLISHED = {"text-to-video-ms-1.7b": "", "zeroscope_v2_576w": "", "zeroscope_v2_XL": "", "potat1": "",
+             "stable-video-diffusion-img2vid": "-svd", "stable-video-diffusion-img2vid-xt-1-1": "-svd"}
 # What users keep as single files, in the folder CHECKPOINT-sd.
 SINGLE_FILES = {"v1-5-pruned-emaonly.safetensors": "model.safetensors", "realisticVision.safetensors": "model.safetensors"}
 MOTION_MODULES = ("v3_sd15_mm.ckpt", "animatediff_lightning_4step_comfyui.safetensors")
@@ -42,10 +44,11 @@ def main(source, program, checkpoint, work):
     work = pathlib.Path(work)
     (work / "bin").mkdir(parents=True)
     (work / "bin/t2v").symlink_to(program)
+    shutil.copy(pathlib.Path(source) / "tests/golden/lora/saved.safetensors", work / "style.safetensors")
     (work / "prompts.txt").write_text("a red circle\na blue square moving left\n")
-    for name in PUBLISHED:
+    for name, kind in PUBLISHED.items():
         (work / "models" / name).parent.mkdir(exist_ok=True)
-        (work / "models" / name).symlink_to(checkpoint)
+        (work / "models" / name).symlink_to(checkpoint + kind)
     for name, file in SINGLE_FILES.items():
         (work / "models" / name).symlink_to(f"{checkpoint}-sd/{file}")
     for name in MOTION_MODULES:
@@ -59,6 +62,9 @@ def main(source, program, checkpoint, work):
         if published:
             if "--video small.mp4" in line:
                 subprocess.run(["t2v", "-p", "a red circle", "-o", "small.mp4", "--frames", "2", "-y", "-q"], cwd=work,
+                               env=env, check=True)
+            if "--image photo.png" in line:
+                subprocess.run(["t2v", "-p", "a red circle", "-o", "photo.png", "--frames", "1", "-y", "-q"], cwd=work,
                                env=env, check=True)
             line += " --dry-run"
         result = subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=work, env=env, text=True,

@@ -37,9 +37,6 @@ const io::Component& adapter_of(const io::Checkpoint& checkpoint) {
 
 std::unique_ptr<Model> open(io::Checkpoint checkpoint, const LoadOptions& options) {
   const bool is_given = !options.motion_module.empty();
-  LoadOptions others = options;
-  others.motion_module.clear();
-  reject_adapters(others, "AnimateDiffPipeline");
   const io::Component& scheduler = checkpoint.component("scheduler");
   unet::Variant variant{.family = "animatediff",
                         .pipeline_class = "AnimateDiffPipeline",

@@ -6,6 +6,7 @@
 
 #include <ATen/ops/empty.h>
 
+#include "core/log.hpp"
 #include "engine/device.hpp"
 #include "engine/load_memory.hpp"
 #include "engine/memory_probe.hpp"
@@ -17,6 +18,7 @@
 #include "models/modelscope/family.hpp"
 #include "models/modelscope/pipeline.hpp"
 #include "models/run.hpp"
+#include "models/text/run_text.hpp"
 #include "t2v/error.hpp"
 
 namespace t2v::models::modelscope {
@@ -52,14 +54,17 @@ at::Tensor meta(at::IntArrayRef shape) {
 ModelFamily family() { return {"modelscope", kPipelineClasses, open}; }
 
 ModelScopeModel::ModelScopeModel(io::Checkpoint checkpoint, const LoadOptions& options)
-    : checkpoint_(std::move(checkpoint)), options_(options) {
-  reject_adapters(options, checkpoint_.pipeline_class());
+    : checkpoint_(std::move(checkpoint)), options_(options), loras_(options.loras) {
+  reject_motion_module(options, checkpoint_.pipeline_class());
   placement_ = engine::resolve_placement(options, c10::kHalf);
   const auto& unet = checkpoint_.component("unet");
   const auto& vae = checkpoint_.component("vae");
   auto unet_store = WeightStore::header_only(unet.weights());
   unet_shapes_ = std::make_unique<UNet3DConditionModel>(UNet3DConfig::from(unet.config()), unet_store.root());
   unet_store.expect_all_taken();
+  loras_.bind("unet", unet_store);
+  if (!options.loras.empty()) loras_.bind("text_encoder", text::header_store(checkpoint_.component("text_encoder")));
+  loras_.finish(checkpoint_.pipeline_class());
   auto vae_store = vae::header_store(vae);
   vae_shapes_ = std::make_unique<vae::AutoencoderKL>(vae::AutoencoderKLConfig::from(vae.config()), vae_store.root());
   vae_store.expect_all_taken();
@@ -83,7 +88,8 @@ void ModelScopeModel::read_defaults() {
   info_.family = "modelscope";
   info_.pipeline_class = checkpoint_.pipeline_class();
   info_.content_hash = io::content_hash(checkpoint_);
-  info_.accepts = {"negative-prompt", "clip-skip", "video", "strength"};
+  info_.loras = loras_.info();
+  info_.accepts = {"negative-prompt", "prompt-at", "prompt-syntax", "clip-skip", "video", "strength"};
   const int64_t factor = vae_shapes_->spatial_factor();
   // A checkpoint of ours says what it was made for in model_index.json's "t2v"; others have diffusers' defaults.
   const OwnDefaults own = own_defaults(checkpoint_);
@@ -94,6 +100,7 @@ void ModelScopeModel::read_defaults() {
   info_.cfg_scale = own.cfg_scale.value_or(kCfgScale);
   info_.fps = own.fps.value_or(Rational{8, 1});
   display_scale_ = own.display_scale.value_or(1);
+  vocabulary_ = own.vocabulary;
 
   const io::Config scheduler = checkpoint_.component("scheduler").config();
   limits_.size_multiple = factor;
@@ -108,6 +115,7 @@ Plan ModelScopeModel::plan(const Request& request) const {
     throw Error(ErrorCode::usage, "--strength: wanted with --video, got no --video");
   }
   Plan plan = request.video.empty() ? plan_request(request, info_, limits_) : plan_video_input(request);
+  text::check_text(plan.request, plan.frames);
   const int64_t factor = vae_shapes_->spatial_factor();
   plan.latent_shape = {1, unet_shapes_->config().in_channels, plan.frames, *plan.request.height / factor,
                        *plan.request.width / factor};
@@ -122,6 +130,8 @@ Plan ModelScopeModel::plan(const Request& request) const {
   }
   plan_costs(plan);
   check_scheduler(plan, checkpoint_.component("scheduler").config());
+  const auto outside = t2v::text::vocabulary_warning(vocabulary_, info_.name, plan.request.prompt);
+  if (!outside.empty()) log::warn("{}", outside);
   return plan;
 }
 
@@ -178,10 +188,16 @@ std::unique_ptr<Pipeline> ModelScopeModel::load(Progress& progress, Parts parts)
   Networks networks;
   if (all) {
     networks.text_encoder = std::make_unique<text::TextEncoder>(checkpoint_.component("tokenizer"),
-                                                                checkpoint_.component("text_encoder"), placement_);
+                                                                checkpoint_.component("text_encoder"), placement_,
+                                                                loras_.overlay("text_encoder"));
     stage.step();
-    WeightStore store(checkpoint_.component("unet").weights(), placement_);
-    networks.unet = std::make_unique<UNet3DConditionModel>(unet_shapes_->config(), store.root());
+    const auto load_unet = [config = unet_shapes_->config(), unet = checkpoint_.component("unet"),
+                            overlay = loras_.overlay("unet")](const Placement& placement) {
+      WeightStore store(unet.weights(), placement);
+      store.set_overlay(overlay);
+      return std::make_unique<UNet3DConditionModel>(config, store.root());
+    };
+    networks.unet = {placement_, load_unet};
     stage.step();
   }
   networks.vae = vae::load(checkpoint_.component("vae"), vae_placement_);

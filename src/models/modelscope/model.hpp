@@ -5,11 +5,13 @@
 #include <memory>
 
 #include "io/checkpoint.hpp"
+#include "models/lora/lora_set.hpp"
 #include "models/modelscope/unet3d.hpp"
 #include "models/planning.hpp"
 #include "models/vae/autoencoder_kl.hpp"
 #include "t2v/pipeline.hpp"
 #include "tensor/placement.hpp"
+#include "text/vocabulary.hpp"
 
 namespace t2v::models::modelscope {
 
@@ -28,11 +30,13 @@ class ModelScopeModel final : public Model {
 
   io::Checkpoint checkpoint_;
   LoadOptions options_;
+  lora::LoraSet loras_;
   ModelInfo info_;
   Limits limits_;
   Placement placement_;      // of text encoder and unet
   Placement vae_placement_;  // fp32 where the VAE's config forces it
   int64_t display_scale_ = 1;
+  t2v::text::Vocabulary vocabulary_;  // of a model of a small world
   // The networks without data: parameter counts, strictness of headers, and the memory probe.
   std::unique_ptr<UNet3DConditionModel> unet_shapes_;
   std::unique_ptr<vae::AutoencoderKL> vae_shapes_;

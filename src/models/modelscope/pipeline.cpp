@@ -9,10 +9,12 @@
 #include "core/check.hpp"
 #include "engine/frames.hpp"
 #include "engine/latents.hpp"
+#include "engine/sample.hpp"
 #include "media/scale.hpp"
 #include "media/video_reader.hpp"
 #include "models/decode.hpp"
 #include "models/run.hpp"
+#include "models/text/run_text.hpp"
 #include "sampling/guidance.hpp"
 #include "tensor/operators.hpp"
 
@@ -28,26 +30,29 @@ at::Tensor to_video(const at::Tensor& state) { return state.transpose(0, 1).unsq
 /// UNet, prompt and guidance as one Denoiser.
 class GuidedUNet final : public sampling::Denoiser {
  public:
-  GuidedUNet(const UNet3DConditionModel& unet, at::Tensor states, double cfg_scale, double guidance_rescale)
+  GuidedUNet(engine::Reloadable<UNet3DConditionModel>& unet, const text::RunText& text, double cfg_scale,
+             double guidance_rescale)
       : unet_(unet),
-        states_(std::move(states)),
+        text_(text),
         cfg_scale_(cfg_scale),
         guidance_rescale_(guidance_rescale) {}
 
   at::Tensor predict(const at::Tensor& x, const sampling::StepContext& step) override {
-    const bool guided = states_.size(0) == 2;  // [negative, prompt]
-    const at::Tensor video = to_video(x).to(states_.scalar_type());
+    const c10::ScalarType dtype = unet_.placement().dtype;
+    const bool guided = text_.guided();
+    const at::Tensor video = to_video(x).to(dtype);
     const at::Tensor input = guided ? at::cat({video, video}, 0) : video;
-    const at::Tensor output = unet_.forward(input, step.timestep, states_);
+    const at::Tensor output = unet_.get().forward(input, step.timestep, text_.states(step.frames).to(dtype));
     if (!guided) return to_state(output);
     const auto halves = output.chunk(2, 0);
     const at::Tensor guided_output = sampling::combine_cfg(halves[0], halves[1], cfg_scale_);
     return to_state(sampling::rescale_noise_cfg(guided_output, halves[1], guidance_rescale_));
   }
+  bool use_fp32(bool on) override { return unet_.use_fp32(on); }
 
  private:
-  const UNet3DConditionModel& unet_;
-  at::Tensor states_;  // [1 or 2, L, D]
+  engine::Reloadable<UNet3DConditionModel>& unet_;
+  const text::RunText& text_;
   double cfg_scale_, guidance_rescale_;
 };
 
@@ -82,18 +87,18 @@ ClipStart ModelScopePipeline::start(const Plan& plan, Rng& rng) const {
     const at::Tensor original = encode_video(plan, rng);
     return {rng.normal_like(original), original};
   }
-  return {to_state(initial_noise(plan, placement_, rng)), {}};
+  return {to_state(initial_noise(plan, /*frame_dim=*/2, placement_, rng)), {}};
 }
 
 Latents ModelScopePipeline::denoise(const Plan& plan, Progress& progress) {
   T2V_CHECK(networks_.unet && networks_.text_encoder, "denoise() of a pipeline loaded for decoding only");
   const c10::InferenceMode guard;
   const Request& request = plan.request;
-  const at::Tensor states = encode_prompts(*networks_.text_encoder, request, *request.cfg_scale > 1.0, progress).batch();
+  const text::RunText text =
+      text::encode_run(*networks_.text_encoder, request, *request.cfg_scale > 1.0, plan.frames, progress);
 
   Rng rng = run_rng(request, placement_);
-  GuidedUNet denoiser(*networks_.unet, states.to(placement_.dtype), *request.cfg_scale,
-                      *request.guidance_rescale);
+  GuidedUNet denoiser(networks_.unet, text, *request.cfg_scale, *request.guidance_rescale);
   const ClipRun run{.plan = plan, .scheduler = scheduler_config_, .denoiser = denoiser, .frame_dim = 0, .rng = rng,
                     .progress = progress};
   return engine::to_latents(to_video(sample_clip(run, start(plan, rng))));

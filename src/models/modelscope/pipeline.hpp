@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "engine/reloadable.hpp"
 #include "io/checkpoint.hpp"
 #include "models/clip.hpp"
 #include "models/modelscope/unet3d.hpp"
@@ -18,7 +19,7 @@ namespace t2v::models::modelscope {
 /// The loaded parts. With Parts::decoder only the VAE is there.
 struct Networks {
   std::unique_ptr<text::TextEncoder> text_encoder;
-  std::unique_ptr<UNet3DConditionModel> unet;
+  engine::Reloadable<UNet3DConditionModel> unet;
   std::unique_ptr<vae::AutoencoderKL> vae;
 };
 

@@ -24,7 +24,7 @@ class UNet3DConditionModel {
  public:
   UNet3DConditionModel(const UNet3DConfig& config, const Weights& w);
 
-  /// sample [B, C, F, H, W], one timestep for each of B, encoder_hidden_states [B, L, D], timestep_cond
+  /// sample [B, C, F, H, W], one timestep for each of B, encoder_hidden_states [B, L, D] or [B*F, L, D], timestep_cond
   /// [B, time_cond_proj_dim] where the model takes one and the caller has one -> [B, C', F, H, W]. Any F >= 1, any
   /// H and W >= 1. All tensors placed like the weights.
   Tensor forward(const Tensor& sample, std::span<const double> timesteps, const Tensor& encoder_hidden_states,

@@ -22,7 +22,6 @@ io::Config corrected(const io::Component& scheduler) {
 }
 
 std::unique_ptr<Model> open(io::Checkpoint checkpoint, const LoadOptions& options) {
-  reject_adapters(options, checkpoint.pipeline_class());
   unet::Variant variant{.family = "stable_diffusion",
                         .pipeline_class = checkpoint.pipeline_class(),
                         .unet = unet::UNet2DConfig::from(checkpoint.component("unet").config()),

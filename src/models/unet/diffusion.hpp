@@ -7,7 +7,9 @@
 #include <optional>
 #include <string>
 
+#include "engine/reloadable.hpp"
 #include "io/checkpoint.hpp"
+#include "models/lora/lora_set.hpp"
 #include "models/planning.hpp"
 #include "models/text/text_encoder.hpp"
 #include "models/unet/unet2d.hpp"
@@ -44,6 +46,7 @@ class DiffusionModel final : public Model {
 
   io::Checkpoint checkpoint_;
   LoadOptions options_;
+  lora::LoraSet loras_;
   Variant variant_;
   ModelInfo info_;
   Limits limits_;
@@ -59,7 +62,7 @@ class DiffusionModel final : public Model {
 /// The loaded parts. With Parts::decoder only the VAE is there.
 struct Networks {
   std::unique_ptr<text::TextEncoder> text_encoder;
-  std::unique_ptr<UNet2DConditionModel> unet;
+  engine::Reloadable<UNet2DConditionModel> unet;
   std::unique_ptr<vae::AutoencoderKL> vae;
 };
 

@@ -12,6 +12,7 @@
 #include "models/decode.hpp"
 #include "models/describe.hpp"
 #include "models/run.hpp"
+#include "models/text/run_text.hpp"
 #include "models/unet/diffusion.hpp"
 #include "t2v/error.hpp"
 
@@ -52,7 +53,7 @@ std::unique_ptr<UNet2DConditionModel> build_unet(const io::Checkpoint& checkpoin
 }  // namespace
 
 DiffusionModel::DiffusionModel(io::Checkpoint checkpoint, const LoadOptions& options, Variant variant)
-    : checkpoint_(std::move(checkpoint)), options_(options), variant_(std::move(variant)) {
+    : checkpoint_(std::move(checkpoint)), options_(options), loras_(options.loras), variant_(std::move(variant)) {
   placement_ = engine::resolve_placement(options, c10::kHalf);
   count_parts();
   read_defaults();
@@ -65,13 +66,17 @@ void DiffusionModel::count_parts() {
   int64_t unet_parameters = 0, adapter_parameters = 0;
   unet_shapes_ = build_unet(
       checkpoint_, variant_,
-      [](const io::Component& part, const WeightStore::Rename& rename) {
-        return WeightStore::header_only(part.weights(), rename);
+      [this](const io::Component& part, const WeightStore::Rename& rename) {
+        WeightStore store = WeightStore::header_only(part.weights(), rename);
+        loras_.bind("unet", store);
+        return store;
       },
       &unet_parameters, &adapter_parameters);
   auto vae_store = vae::header_store(vae);
   vae_shapes_ = std::make_unique<vae::AutoencoderKL>(vae::AutoencoderKLConfig::from(vae.config()), vae_store.root());
   vae_store.expect_all_taken();
+  if (!options_.loras.empty()) loras_.bind("text_encoder", text::header_store(text));
+  loras_.finish(variant_.pipeline_class);
   vae_placement_ = placement_;
   if (vae_shapes_->config().force_upcast) vae_placement_.dtype = c10::kFloat;
 
@@ -98,7 +103,8 @@ void DiffusionModel::read_defaults() {
   info_.family = variant_.family;
   info_.pipeline_class = variant_.pipeline_class;
   info_.content_hash = io::content_hash(checkpoint_);
-  info_.accepts = {"negative-prompt", "clip-skip"};
+  info_.loras = loras_.info();
+  info_.accepts = {"negative-prompt", "prompt-at", "prompt-syntax", "clip-skip"};
   const int64_t factor = vae_shapes_->spatial_factor();
   const OwnDefaults own = own_defaults(checkpoint_);
   info_.width = own.width.value_or(unet.sample_width * factor);
@@ -115,7 +121,7 @@ void DiffusionModel::read_defaults() {
   limits_.default_sampler = variant_.scheduler.get_string("_class_name");
   if (unet.motion) limits_.max_window = unet.motion->max_frames;
   if (!variant_.is_video) limits_.max_frames = 1;
-  info_.frames = std::min(info_.frames, unet.motion ? limits_.max_window : limits_.max_frames);
+  if (unet.motion) info_.frames = std::min(info_.frames, limits_.max_window);
 }
 
 Plan DiffusionModel::plan(const Request& request) const {
@@ -125,6 +131,7 @@ Plan DiffusionModel::plan(const Request& request) const {
                 "--motion-module PATH makes videos with it");
   }
   Plan plan = plan_request(request, info_, limits_);
+  text::check_text(plan.request, plan.frames);
   const int64_t factor = vae_shapes_->spatial_factor();
   plan.latent_shape = {1, variant_.unet.in_channels, *plan.request.height / factor, *plan.request.width / factor};
   if (variant_.is_video) plan.latent_shape.insert(plan.latent_shape.begin() + 2, plan.frames);
@@ -172,15 +179,22 @@ std::unique_ptr<Pipeline> DiffusionModel::load(Progress& progress, Parts parts) 
   Networks networks;
   if (all) {
     networks.text_encoder = std::make_unique<text::TextEncoder>(checkpoint_.component("tokenizer"),
-                                                                checkpoint_.component("text_encoder"), placement_);
+                                                                checkpoint_.component("text_encoder"), placement_,
+                                                                loras_.overlay("text_encoder"));
     stage.step();
-    int64_t parameters = 0, adapter_parameters = 0;
-    networks.unet = build_unet(
-        checkpoint_, variant_,
-        [&](const io::Component& part, const WeightStore::Rename& rename) {
-          return WeightStore(part.weights(), placement_, rename);
-        },
-        &parameters, &adapter_parameters);
+    const auto load_unet = [checkpoint = checkpoint_, variant = variant_,
+                            overlay = loras_.overlay("unet")](const Placement& placement) {
+      int64_t parameters = 0, adapter_parameters = 0;
+      return build_unet(
+          checkpoint, variant,
+          [&](const io::Component& part, const WeightStore::Rename& rename) {
+            WeightStore store(part.weights(), placement, rename);
+            store.set_overlay(overlay);
+            return store;
+          },
+          &parameters, &adapter_parameters);
+    };
+    networks.unet = {placement_, load_unet};
     stage.step();
   }
   networks.vae = vae::load(checkpoint_.component("vae"), vae_placement_);

@@ -10,6 +10,7 @@
 #include "models/clip.hpp"
 #include "models/decode.hpp"
 #include "models/run.hpp"
+#include "models/text/run_text.hpp"
 #include "models/unet/diffusion.hpp"
 #include "nn/time_embedding.hpp"
 #include "sampling/guidance.hpp"
@@ -23,34 +24,37 @@ namespace {
 class GuidedUNet final : public sampling::Denoiser {
  public:
   /// Consistency models that were distilled with guidance take its scale as an input and run unguided.
-  GuidedUNet(const UNet2DConditionModel& unet, at::Tensor states, const Request& request)
+  GuidedUNet(engine::Reloadable<UNet2DConditionModel>& unet, const text::RunText& text, const Request& request)
       : unet_(unet),
-        states_(std::move(states)),
+        text_(text),
         cfg_scale_(*request.cfg_scale),
         guidance_rescale_(*request.guidance_rescale) {
-    if (const auto width = unet.config().time_cond_proj_dim) {
+    if (const auto width = unet.get().config().time_cond_proj_dim) {
       // diffusers' get_guidance_scale_embedding: the sinusoids of a timestep 1000 (w - 1), sines first.
       const std::array scaled{(cfg_scale_ - 1.0) * 1000.0};
       guidance_ = nn::timesteps(scaled, {.channels = *width, .flip_sin_to_cos = false, .downscale_freq_shift = 1.0},
-                                states_.device())
-                      .to(states_.scalar_type());
+                                unet.placement().device);
     }
   }
 
   at::Tensor predict(const at::Tensor& x, const sampling::StepContext& step) override {
-    const bool guided = states_.size(0) == 2;  // [negative, prompt]
-    const at::Tensor video = x.to(states_.scalar_type());
+    const c10::ScalarType dtype = unet_.placement().dtype;
+    const bool guided = text_.guided();
+    const at::Tensor video = x.to(dtype);
     const at::Tensor input = guided ? at::cat({video, video}, 0) : video;
-    const at::Tensor output = unet_.forward(input, step.timestep, states_, guidance_);
+    std::optional<at::Tensor> guidance;
+    if (guidance_) guidance = guidance_->to(dtype);
+    const at::Tensor output = unet_.get().forward(input, step.timestep, text_.states(step.frames).to(dtype), guidance);
     if (!guided) return output;
     const auto halves = output.chunk(2, 0);
     const at::Tensor guided_output = sampling::combine_cfg(halves[0], halves[1], cfg_scale_);
     return sampling::rescale_noise_cfg(guided_output, halves[1], guidance_rescale_);
   }
+  bool use_fp32(bool on) override { return unet_.use_fp32(on); }
 
  private:
-  const UNet2DConditionModel& unet_;
-  at::Tensor states_;                   // [1 or 2, L, D]
+  engine::Reloadable<UNet2DConditionModel>& unet_;
+  const text::RunText& text_;
   std::optional<at::Tensor> guidance_;  // [1, time_cond_proj_dim]
   double cfg_scale_, guidance_rescale_;
 };
@@ -71,15 +75,16 @@ Latents DiffusionPipeline::denoise(const Plan& plan, Progress& progress) {
   T2V_CHECK(networks_.unet && networks_.text_encoder, "denoise() of a pipeline loaded for decoding only");
   const c10::InferenceMode guard;
   const Request& request = plan.request;
-  const bool guided = *request.cfg_scale > 1.0 && !networks_.unet->config().time_cond_proj_dim;
-  const at::Tensor states = encode_prompts(*networks_.text_encoder, request, guided, progress).batch();
+  const bool guided = *request.cfg_scale > 1.0 && !networks_.unet.get().config().time_cond_proj_dim;
+  const text::RunText text = text::encode_run(*networks_.text_encoder, request, guided, plan.frames, progress);
 
   Rng rng = run_rng(request, placement_);
-  GuidedUNet denoiser(*networks_.unet, states.to(placement_.dtype), request);
-  const ClipRun run{.plan = plan, .scheduler = scheduler_config_, .denoiser = denoiser, .frame_dim = 2, .rng = rng,
-                    .progress = progress};
-  const at::Tensor state = sample_clip(run, {with_frames(initial_noise(plan, placement_, rng)), {}});
-  return engine::to_latents(state.reshape(plan.latent_shape));
+  GuidedUNet denoiser(networks_.unet, text, request);
+  constexpr int64_t kFrameDim = 2;
+  const ClipRun run{.plan = plan, .scheduler = scheduler_config_, .denoiser = denoiser, .frame_dim = kFrameDim,
+                    .rng = rng, .progress = progress};
+  const at::Tensor clip = sample_clip(run, {with_frames(initial_noise(plan, kFrameDim, placement_, rng)), {}});
+  return engine::to_latents(clip.reshape(plan.latent_shape));
 }
 
 void DiffusionPipeline::decode(const Latents& latents, const Plan& plan, FrameSink& sink, Progress& progress) {
