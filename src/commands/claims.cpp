@@ -156,7 +156,8 @@ void sweep_claims(const fs::path& folder, const std::function<bool(const std::st
     const std::string name = it->path().filename().string();
     const bool is_helper = name.find('.') != std::string::npos;
     // Another process may be taking over the claim of a job that is still to do.
-    if ((is_helper || is_done(name)) && claim && is_of_the_dead(*claim)) unlink(it->path().c_str());
+    const bool is_dead = claim ? is_of_the_dead(*claim) : is_done(name);  // killed before it had written its name
+    if (is_dead && (is_helper || is_done(name))) unlink(it->path().c_str());
   }
   fs::remove(folder, error);  // only when empty
 }
