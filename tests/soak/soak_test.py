@@ -29,8 +29,14 @@ def write_jobs(folder, count):
     return folder / "jobs.jsonl"
 
 
-def resident(pid):
-    return int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+def held_by(pid):
+    """Bytes of resident memory and file descriptors; None when the process has just ended."""
+    try:
+        pages = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1])
+        descriptors = len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return None
+    return (pages * os.sysconf("SC_PAGESIZE"), descriptors) if pages and descriptors else None
 
 
 def start(program, checkpoint, jobs):
@@ -41,26 +47,28 @@ def start(program, checkpoint, jobs):
 def one_process(program, checkpoint, folder, count):
     began = time.monotonic()
     process = start(program, checkpoint, write_jobs(folder, count))
-    memory, descriptors, failed = [], [], 0
+    samples, reported, failed = [], 0, 0
     for line in process.stdout:
+        reported += 1
         failed += json.loads(line)["status"] != "done"
-        memory.append(resident(process.pid))
-        descriptors.append(len(os.listdir(f"/proc/{process.pid}/fd")))
+        samples.append(held_by(process.pid))
     code = process.wait()
+    memory, descriptors = zip(*[sample for sample in samples if sample])
     warm = max(5, int(count * WARM_UP))
     before, after = max(memory[warm // 2:warm]), max(memory[-warm:])
     growth = after - before
-    print(f"{len(memory)} jobs in {time.monotonic() - began:.0f} s: resident {before / 1e6:.1f} MB after {warm} jobs, "
-          f"{after / 1e6:.1f} MB at the end ({growth / 1e6:+.1f} MB); file descriptors {min(descriptors[warm:])} to "
-          f"{max(descriptors[warm:])}")
+    # The next job already runs when a line is read and may hold its file: the least of a window is what stays open.
+    first_open, last_open = min(descriptors[:warm]), min(descriptors[-warm:])
+    print(f"{reported} jobs in {time.monotonic() - began:.0f} s: resident {before / 1e6:.1f} MB after {warm} jobs, "
+          f"{after / 1e6:.1f} MB at the end ({growth / 1e6:+.1f} MB); file descriptors {first_open} and {last_open}")
     left = [name for name in os.listdir(folder) if name.startswith(".") or name.endswith(".claims")]
     problems = []
-    if code != 0 or failed or len(memory) != count:
-        problems.append(f"exit code {code}, {failed} failed, {len(memory)} of {count} reported")
+    if code != 0 or failed or reported != count:
+        problems.append(f"exit code {code}, {failed} failed, {reported} of {count} reported")
     if growth > before * GROWTH + SLACK:
         problems.append("memory grows")
-    if max(descriptors[warm:]) != min(descriptors[warm:]):
-        problems.append("file descriptors are not flat")
+    if last_open > first_open:
+        problems.append("file descriptors are left open")
     if left:
         problems.append(f"left behind: {left}")
     return problems
