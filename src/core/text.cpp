@@ -54,6 +54,9 @@ std::optional<std::string> closest(std::string_view word, std::span<const std::s
   const std::string* best = nullptr;
   size_t best_distance = std::max<size_t>(2, word.size() / 3) + 1;
   for (const auto& candidate : candidates) {
+    // The lengths alone make it too far: a name of a megabyte, from a file, costs nothing.
+    const size_t length = candidate.size();
+    if (std::max(word.size(), length) - std::min(word.size(), length) >= best_distance) continue;
     const size_t distance = edit_distance(word, candidate);
     if (distance < best_distance) {
       best_distance = distance;

@@ -19,11 +19,12 @@ constexpr int kRunning = 32 << 20;  // glibc's upper bound, where its own adjust
 }  // namespace
 
 void use_one_heap() { mallopt(M_ARENA_MAX, 1); }
+void return_freed_pages() { malloc_trim(0); }
 
 LoadMemoryScope::LoadMemoryScope() { mallopt(M_MMAP_THRESHOLD, kLoading); }
 
 LoadMemoryScope::~LoadMemoryScope() {
-  malloc_trim(0);
+  return_freed_pages();
   mallopt(M_MMAP_THRESHOLD, kRunning);
   mallopt(M_TRIM_THRESHOLD, 2 * kRunning);
 }
@@ -31,6 +32,7 @@ LoadMemoryScope::~LoadMemoryScope() {
 #else
 
 void use_one_heap() {}
+void return_freed_pages() {}
 
 LoadMemoryScope::LoadMemoryScope() = default;
 LoadMemoryScope::~LoadMemoryScope() = default;

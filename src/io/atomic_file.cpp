@@ -268,7 +268,8 @@ void AtomicFile::forget() noexcept {
 
 void AtomicFile::unlink_all_temporaries() noexcept {
   for (auto& path : live_temporaries) {
-    if (const char* name = path.load()) unlink(name);
+    // Taken, not read: another thread, which goes on until the process ends, may be about to free it. Nobody frees it now.
+    if (const char* name = path.exchange(nullptr)) unlink(name);
   }
 }
 

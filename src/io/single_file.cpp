@@ -162,7 +162,7 @@ std::optional<Component> original_component(std::string_view name, const fs::pat
 void warn_of_unknown_tensors(const TensorFile& file, const std::vector<std::string>& known_prefixes) {
   std::vector<std::string> unknown;
   for (const auto& [name, view] : file.tensors()) {
-    const bool known = std::ranges::any_of(known_prefixes, [&](const auto& prefix) { return name.starts_with(prefix); });
+    const bool known = std::ranges::any_of(known_prefixes, [&name = name](const auto& prefix) { return name.starts_with(prefix); });
     if (!known && !is_training_leftover(name)) unknown.push_back(printable(name, 80));
   }
   if (unknown.empty()) return;

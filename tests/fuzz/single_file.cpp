@@ -24,7 +24,7 @@ class HeaderFile final : public t2v::io::TensorFile {
       std::string name;
       words >> name;
       std::vector<int64_t> shape;
-      for (int64_t size = 0; words >> size;) shape.push_back(std::abs(size));
+      for (int64_t size = 0; words >> size;) shape.push_back(size < 0 ? -(size + 1) : size);
       tensors_.emplace(name, t2v::io::TensorView{t2v::io::DType::f32, shape, {}, bytes_});
     }
   }

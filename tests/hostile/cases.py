@@ -160,6 +160,7 @@ def file_cases():
             ["--config", device, "-p", "x", "-o", "out.mp4", "-m", "none"],
             ["--dry-run", "--prompt-file", device, "-o", "out.mp4", "-m", "none"]], codes=(2, 3))
     jobs = {"Row25_deep_job": b'{"prompt": ' + b"[" * 500_000, "Row25_long_job": b"x" * 3_000_000,
+            "Row25_long_name": b'{"' + b"x" * 900_000 + b'": 1}',
             "Row83_jobs_of_nothing": b"{}\n" * 100_001, "Row83_unknown_flags": b'{"evil": 1}\n{"prompt": 3, "steps": "x"}'}
     for name, text in jobs.items():
         yield Case(name, lambda path, text=text: write(path, text),

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What several threads use at once: the table of mapped files that the SIGBUS handler reads, and the list of temporary
 // files that signal handlers remove. ThreadSanitizer watches this test (tests/sanitized).
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <functional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -9,6 +15,7 @@
 #include "io/atomic_file.hpp"
 #include "io/mmap_file.hpp"
 #include "io_support.hpp"
+#include "t2v/error.hpp"
 
 namespace t2v::io {
 namespace {
@@ -45,6 +52,33 @@ TEST(Threads, files_are_written_and_dropped_side_by_side) {
     }
   });
   EXPECT_EQ(folder.list().size(), size_t{kThreads * kRounds / 2});
+}
+
+/// The program's handler of a second signal, at any moment of other threads.
+TEST(Threads, Row52_the_handler_of_a_signal_removes_temporaries_beside_running_threads) {
+  const test::TempFolder folder;
+  for (int child = 0; child < 20; ++child) {
+    const pid_t pid = fork();
+    ASSERT_GE(pid, 0);
+    if (pid == 0) {
+      std::signal(SIGUSR1, [](int) {
+        AtomicFile::unlink_all_temporaries();
+        _exit(0);
+      });
+      in_threads([&](int thread) {
+        for (int round = 0;; ++round) {
+          if (thread == 0 && round == child) kill(getpid(), SIGUSR1);
+          try {
+            AtomicFile(folder / ("f" + std::to_string(thread))).write("x");
+          } catch (const Error&) {  // its temporary was taken away
+          }
+        }
+      });
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(pid, &status, 0), pid);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  }
 }
 
 }  // namespace

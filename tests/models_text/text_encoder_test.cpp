@@ -108,8 +108,25 @@ TEST_F(Folders, a_prompt_becomes_states_and_tokens) {
   EXPECT_EQ(encoder.encode("ab ab ab ab ab").tokens.truncated, "ab");
   EXPECT_EQ(encoder.encode("ab a", EncodeOptions{.max_length = 4}).hidden.size(1), 4);
   EXPECT_EQ(error_of([&] { encoder.encode("ab", 3); }).code(), ErrorCode::usage);
-  EXPECT_EQ(count_parameters({"text_encoder", "CLIPTextModel", root_ / "text_encoder"}),
+  EXPECT_EQ(count_parameters({"text_encoder", "CLIPTextModel", root_ / "text_encoder"}, 8),
             7 * 8 + 6 * 8 + 2 * 600 + 16);
+}
+
+TEST_F(Folders, Row14_an_encoder_that_does_not_fit_is_refused_before_it_is_loaded) {
+  write_clip(7, 6);
+  const auto refusal = [&](int64_t width) {
+    return std::string(
+        error_of([&] { count_parameters({"text_encoder", "CLIPTextModel", root_ / "text_encoder"}, width); }).what());
+  };
+  EXPECT_THAT(refusal(16), HasSubstr("wanted states 16 wide (cross_attention_dim of the UNet), got 8"));
+  test::Manifest manifest = manifest_;
+  manifest["final_layer_norm.bias"] = {9};
+  test::write_formula_checkpoint(root_ / "text_encoder/model.safetensors", manifest);
+  EXPECT_THAT(refusal(8), HasSubstr("final_layer_norm.bias"));
+  manifest = manifest_;
+  manifest["encoder.layers.2.mlp.fc1.bias"] = {16};
+  test::write_formula_checkpoint(root_ / "text_encoder/model.safetensors", manifest);
+  EXPECT_THAT(refusal(8), HasSubstr("encoder.layers.2.mlp.fc1.bias"));
 }
 
 TEST_F(Folders, the_config_may_ask_for_the_attention_mask) {

@@ -71,7 +71,8 @@ ModelScopeModel::ModelScopeModel(io::Checkpoint checkpoint, const LoadOptions& o
   vae_placement_ = placement_;
   if (vae_shapes_->config().force_upcast) vae_placement_.dtype = c10::kFloat;
 
-  const int64_t text_parameters = text::count_parameters(checkpoint_.component("text_encoder"));
+  const int64_t text_parameters = text::count_parameters(
+      checkpoint_.component("text_encoder"), unet_shapes_->config().cross_attention_dim);
   info_.components = {
       describe(checkpoint_.component("text_encoder"), text_parameters),
       describe(unet, unet_store.parameter_count()),

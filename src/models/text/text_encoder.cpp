@@ -262,9 +262,16 @@ WeightStore header_store(const io::Component& encoder) {
   return WeightStore::header_only(file, row_of(encoder).rename(*file));
 }
 
-int64_t count_parameters(const io::Component& encoder) {
-  WeightStore store = WeightStore::shapes_only();
-  row_of(encoder).make(encoder.config(), store.root());
+int64_t count_parameters(const io::Component& encoder, int64_t width) {
+  WeightStore store = header_store(encoder);
+  const auto network = row_of(encoder).make(encoder.config(), store.root());
+  store.expect_all_taken();
+  if (network->facts.width != width) {
+    throw Error(ErrorCode::bad_input,
+                "bad checkpoint: " + network->facts.where + ": wanted states " + std::to_string(width) +
+                    " wide (cross_attention_dim of the UNet), got " + std::to_string(network->facts.width),
+                "text encoder and UNet are of different models");
+  }
   return store.parameter_count();
 }
 

@@ -83,7 +83,9 @@ class TextEncoder {
 /// The names and shapes of a component's weight file, without reading data.
 WeightStore header_store(const io::Component& encoder);
 
-/// Parameters of the network that the component's config describes; reads no weights.
-int64_t count_parameters(const io::Component& encoder);
+/// Parameters of the network that the component's config describes. Reads names and shapes only; throws
+/// Error{bad_input} where they don't fit the config, or where the states are not `width` numbers wide, as the network that
+/// attends to them wants.
+int64_t count_parameters(const io::Component& encoder, int64_t width);
 
 }  // namespace t2v::models::text

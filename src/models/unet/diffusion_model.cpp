@@ -80,7 +80,7 @@ void DiffusionModel::count_parts() {
   vae_placement_ = placement_;
   if (vae_shapes_->config().force_upcast) vae_placement_.dtype = c10::kFloat;
 
-  const int64_t text_parameters = text::count_parameters(text);
+  const int64_t text_parameters = text::count_parameters(text, variant_.unet.cross_attention_dim[0]);
   info_.components = {describe(text, text_parameters), describe(unet, unet_parameters),
                       describe(vae, vae_store.parameter_count())};
   if (variant_.adapter) {
