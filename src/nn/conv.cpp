@@ -8,6 +8,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/upsample_nearest2d.h>
 
+#include "nn/kernels/winograd.hpp"
 #include "nn/packed_convolution.hpp"
 #include "tensor/flops.hpp"
 #include "tensor/op_profile.hpp"
@@ -67,7 +68,11 @@ Conv2d::Conv2d(const Weights& w, const Conv2dOptions& o)
       bias(w.take("bias", {o.out_channels})),
       options(o),
       is_packed(can_pack(weight)) {
-  if (is_packed && o.doubles) doubled_weight = pack_doubled_weight(weight);
+  if (is_packed && o.doubles) {
+    doubled_weight = pack_doubled_weight(weight);
+  } else if (o.stride == std::array<int64_t, 2>{1, 1} && o.padding == o.stride && can_pack_winograd(weight)) {
+    winograd_weight = pack_winograd_weight(weight);
+  }
   weight = is_packed ? pack_weight(weight) : weight.contiguous(kChannelsLast);
 }
 
@@ -85,12 +90,14 @@ Tensor Conv2d::plain(const Tensor& x, const ConvExtras& extras) const {
 }
 
 void Conv2d::run(const Tensor& x, const ConvExtras& extras, Tensor& out) const {
-  run_packed({.x = x.contiguous(kChannelsLast),
-              .beside = laid_out(extras.beside),
-              .weight = weight,
-              .bias = extras.shift ? *extras.shift + bias : bias,
-              .residual = laid_out(extras.residual)},
-             shape_of(x, out, options), out);
+  const kernels::ConvolutionShape shape = shape_of(x, out, options);
+  const bool by_tiles = winograd_weight && kernels::winograd_pays(shape);
+  const PackedOperands operands{.x = x.contiguous(kChannelsLast),
+                                .beside = laid_out(extras.beside),
+                                .weight = by_tiles ? *winograd_weight : weight,
+                                .bias = extras.shift ? *extras.shift + bias : bias,
+                                .residual = laid_out(extras.residual)};
+  by_tiles ? run_winograd(operands, shape, out) : run_packed(operands, shape, out);
 }
 
 Tensor Conv2d::forward(const Tensor& x, const ConvExtras& extras) const {

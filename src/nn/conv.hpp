@@ -41,7 +41,8 @@ struct Conv2d {
   Tensor bias;    // [out]
   Conv2dOptions options;
   bool is_packed;
-  std::optional<Tensor> doubled_weight;  // packed
+  std::optional<Tensor> doubled_weight;   // packed
+  std::optional<Tensor> winograd_weight;  // packed
 
  private:
   Tensor plain(const Tensor& x, const ConvExtras& extras) const;

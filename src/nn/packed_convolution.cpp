@@ -6,6 +6,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/stack.h>
 
+#include "nn/kernels/winograd.hpp"
 #include "nn/parallel.hpp"
 #include "tensor/operators.hpp"
 
@@ -17,6 +18,25 @@ constexpr int64_t kFlopsEach = 400'000;  // fewer are not worth a second thread
 
 const float* data_of(const std::optional<at::Tensor>& x) { return x ? x->const_data_ptr<float>() : nullptr; }
 
+at::Tensor with_taps_first(const at::Tensor& weight) {
+  return weight.dim() == 4 ? weight.permute({0, 2, 3, 1}).contiguous() : weight.contiguous();
+}
+
+kernels::ConvolutionEnd end_of(const PackedOperands& operands, const kernels::ConvolutionShape& shape) {
+  kernels::ConvolutionEnd end{.bias = data_of(operands.bias),
+                              .residual = data_of(operands.residual),
+                              .gated = operands.gated};
+  if (operands.bias && operands.bias->dim() == 2) end.rows_per_bias = shape.rows() / operands.bias->size(0);
+  return end;
+}
+
+std::array<const float*, 2> inputs_of(const PackedOperands& operands) {
+  return {operands.x.const_data_ptr<float>(), data_of(operands.beside)};
+}
+
+/// How many tasks of this many FLOP are worth a thread.
+int64_t grain_of(int64_t flops_each) { return std::max<int64_t>(1, kFlopsEach / std::max<int64_t>(1, flops_each)); }
+
 }  // namespace
 
 bool can_pack(const at::Tensor& weight) { return weight.is_cpu() && weight.scalar_type() == at::kFloat; }
@@ -26,7 +46,7 @@ bool can_pack_gated(const at::Tensor& weight) {
 }
 
 at::Tensor pack_weight(const at::Tensor& weight, bool gated) {
-  const at::Tensor taps_first = weight.dim() == 4 ? weight.permute({0, 2, 3, 1}).contiguous() : weight.contiguous();
+  const at::Tensor taps_first = with_taps_first(weight);
   const int64_t outputs = weight.size(0), depth = weight.numel() / outputs;
   at::Tensor packed = at::empty({kernels::packed_size(outputs, depth)}, weight.options());
   kernels::pack(taps_first.const_data_ptr<float>(), packed.mutable_data_ptr<float>(), outputs, depth, gated);
@@ -46,19 +66,40 @@ at::Tensor pack_doubled_weight(const at::Tensor& weight) {
   return at::stack(kernels);
 }
 
+bool can_pack_winograd(const at::Tensor& weight) {
+  return can_pack(weight) && weight.dim() == 4 && weight.size(2) == 3 && weight.size(3) == 3 &&
+         kernels::winograd_fits(weight.size(1), weight.size(0));
+}
+
+at::Tensor pack_winograd_weight(const at::Tensor& weight) {
+  const int64_t outputs = weight.size(0), channels = weight.size(1);
+  at::Tensor packed = at::empty({kernels::winograd_size(channels, outputs)}, weight.options());
+  kernels::winograd_pack(with_taps_first(weight).const_data_ptr<float>(), packed.mutable_data_ptr<float>(), channels,
+                         outputs);
+  return packed;
+}
+
 void run_packed(const PackedOperands& operands, const kernels::ConvolutionShape& shape, at::Tensor& out) {
-  kernels::ConvolutionEnd end{.bias = data_of(operands.bias),
-                              .residual = data_of(operands.residual),
-                              .gated = operands.gated};
-  if (operands.bias && operands.bias->dim() == 2) end.rows_per_bias = shape.rows() / operands.bias->size(0);
+  const kernels::ConvolutionEnd end = end_of(operands, shape);
   const auto tasks = kernels::convolution_tasks(shape);
-  const std::array<const float*, 2> x{operands.x.const_data_ptr<float>(), data_of(operands.beside)};
+  const auto x = inputs_of(operands);
   const float* weight = operands.weight.const_data_ptr<float>();
   float* to = out.mutable_data_ptr<float>();
-  const int64_t flops_each = 2 * shape.rows() * shape.outputs * shape.depth() / tasks.count();
-  const int64_t grain = std::max<int64_t>(1, kFlopsEach / std::max<int64_t>(1, flops_each));
-  parallel_for(tasks.count(), grain, [&](int64_t first, int64_t last) {
+  const int64_t flops = 2 * shape.rows() * shape.outputs * shape.depth();
+  parallel_for(tasks.count(), grain_of(flops / tasks.count()), [&](int64_t first, int64_t last) {
     kernels::convolution_cpu(x, weight, to, shape, end, tasks, first, last);
+  });
+}
+
+void run_winograd(const PackedOperands& operands, const kernels::ConvolutionShape& shape, at::Tensor& out) {
+  const kernels::ConvolutionEnd end = end_of(operands, shape);
+  const int64_t tasks = kernels::winograd_tasks(shape);
+  const auto x = inputs_of(operands);
+  const float* weight = operands.weight.const_data_ptr<float>();
+  float* to = out.mutable_data_ptr<float>();
+  const int64_t flops = 2 * shape.rows() * shape.outputs * shape.depth() / 4;
+  parallel_for(tasks, grain_of(flops / tasks), [&](int64_t first, int64_t last) {
+    kernels::winograd_cpu(x, weight, to, shape, end, first, last);
   });
 }
 

@@ -22,10 +22,15 @@ at::Tensor pack_weight(const at::Tensor& weight, bool gated = false);
 /// see the same pixel, their weights are added. [out, in, 3, 3] -> [4, packed]
 at::Tensor pack_doubled_weight(const at::Tensor& weight);
 
+/// Whether a 3 x 3 layer gets a second weight for run_winograd().
+bool can_pack_winograd(const at::Tensor& weight);
+/// [out, in, 3, 3] -> a one-dimensional tensor for run_winograd() only.
+at::Tensor pack_winograd_weight(const at::Tensor& weight);
+
 struct PackedOperands {
   at::Tensor x;                               // dense, channels last
   std::optional<at::Tensor> beside = {};      // the second part of the channels, as if concatenated
-  at::Tensor weight;                          // of pack_weight()
+  at::Tensor weight;                          // of pack_weight() or pack_winograd_weight()
   std::optional<at::Tensor> bias = {};        // [out], or [B, out]: a row for each of B equal parts of the rows
   std::optional<at::Tensor> residual = {};    // laid out as the output, which it may be
   bool gated = false;
@@ -33,5 +38,7 @@ struct PackedOperands {
 
 /// Writes to `out`, dense with channels last.
 void run_packed(const PackedOperands& operands, const kernels::ConvolutionShape& shape, at::Tensor& out);
+/// The same with a quarter of the multiplications, where kernels::winograd_pays(); operands are not gated.
+void run_winograd(const PackedOperands& operands, const kernels::ConvolutionShape& shape, at::Tensor& out);
 
 }  // namespace t2v::nn

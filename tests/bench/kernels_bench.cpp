@@ -15,6 +15,7 @@
 #include "nn/kernels/geglu.hpp"
 #include "nn/kernels/group_norm.hpp"
 #include "nn/kernels/layer_norm.hpp"
+#include "nn/kernels/winograd.hpp"
 
 namespace t2v {
 namespace {
@@ -48,6 +49,15 @@ void convolution(benchmark::State& state, const k::ConvolutionShape& s, bool gat
                        tasks, 0, tasks.count());
   }
   rate(state, "FLOP/s", 2 * s.rows() * s.outputs * s.depth());
+}
+
+void winograd(benchmark::State& state, const k::ConvolutionShape& s) {
+  const int64_t channels = s.channels[0];
+  const Floats x = noise(s.images * s.height * s.width * channels), weight = noise(s.outputs * s.depth());
+  Floats packed(static_cast<size_t>(k::winograd_size(channels, s.outputs))), out(static_cast<size_t>(s.rows() * s.outputs));
+  k::winograd_pack(weight.data(), packed.data(), channels, s.outputs);
+  for (auto _ : state) k::winograd_cpu({x.data(), nullptr}, packed.data(), out.data(), s, {}, 0, k::winograd_tasks(s));
+  rate(state, "FLOP/s", 2 * s.rows() * s.outputs * s.depth());  // of the plain convolution, to compare with its row
 }
 
 k::ConvolutionShape linear(int64_t rows, int64_t in, int64_t out) {
@@ -120,6 +130,15 @@ void register_rows() {
   row("conv 3x3 16x160x4x4", convolution, spatial(16, 4, 160, 160), false);
   row("conv 3x3 8x320x8x8", convolution, spatial(8, 8, 320, 320), false);
   row("conv 3x3 2x32x128x128", convolution, spatial(2, 128, 32, 32), false);
+  row("conv 3x3 2x16x128x128", convolution, spatial(2, 128, 16, 16), false);
+  row("conv 3x3 2x64x64x64", convolution, spatial(2, 64, 64, 64), false);
+  row("conv 3x3 1x256x64x64", convolution, spatial(1, 64, 256, 256), false);
+  row("winograd 16x64x16x16", winograd, spatial(16, 16, 64, 64));
+  row("winograd 16x160x4x4", winograd, spatial(16, 4, 160, 160));
+  row("winograd 2x32x128x128", winograd, spatial(2, 128, 32, 32));
+  row("winograd 2x16x128x128", winograd, spatial(2, 128, 16, 16));
+  row("winograd 2x64x64x64", winograd, spatial(2, 64, 64, 64));
+  row("winograd 1x256x64x64", winograd, spatial(1, 64, 256, 256));
   row("temporal conv 64", convolution, temporal(16, 256, 64), false);
   row("temporal conv 320", convolution, temporal(8, 64, 320), false);
   row("linear 4096x64x192", convolution, linear(4096, 64, 192), false);

@@ -20,6 +20,7 @@
 #include "nn/kernels/geglu.hpp"
 #include "nn/kernels/group_norm.hpp"
 #include "nn/kernels/layer_norm.hpp"
+#include "nn/kernels/winograd.hpp"
 #include "nn/parallel.hpp"
 #include "support/match.hpp"
 #include "support/net_golden.hpp"
@@ -189,6 +190,65 @@ INSTANTIATE_TEST_SUITE_P(
                       ConvolutionRow{"doubling_2", doubling(images(2, 5, 6, {16, 0}, 24), 2)},
                       ConvolutionRow{"doubling_3", doubling(images(2, 5, 6, {16, 0}, 24), 3)}),
     [](const auto& param) { return std::string(param.param.name); });
+
+struct WinogradRow {
+  const char* name;
+  kernels::ConvolutionShape shape;
+  bool has_residual = false;
+  int64_t rows_per_bias = 0;
+};
+
+class Winograd : public ::testing::TestWithParam<WinogradRow> {};
+
+TEST_P(Winograd, equals_the_plain_convolution) {
+  const auto& [name, s, has_residual, rows_per_bias] = GetParam();
+  const int64_t pixels = s.images * s.height * s.width;
+  const at::Tensor x = formula_tensor("x", {pixels, s.channels[0]});
+  const at::Tensor beside = formula_tensor("beside", {pixels, std::max<int64_t>(1, s.channels[1])});
+  const at::Tensor weight = formula_tensor("weight", {s.outputs, s.depth()});
+  const at::Tensor bias = formula_tensor("bias", {rows_per_bias ? s.rows() / rows_per_bias : 1, s.outputs});
+  const at::Tensor residual = formula_tensor("residual", {s.rows(), s.outputs});
+  at::Tensor plain = formula_tensor("untouched", {s.rows(), s.outputs}), fast = plain.clone();
+  const int64_t channels = s.channels[0] + s.channels[1];
+  at::Tensor packed = at::empty({kernels::winograd_size(channels, s.outputs)});
+  kernels::winograd_pack(weight.const_data_ptr<float>(), packed.mutable_data_ptr<float>(), channels, s.outputs);
+
+  const std::array<const float*, 2> parts{x.const_data_ptr<float>(), beside.const_data_ptr<float>()};
+  const kernels::ConvolutionEnd end{.bias = bias.const_data_ptr<float>(),
+                                    .rows_per_bias = rows_per_bias,
+                                    .residual = has_residual ? residual.const_data_ptr<float>() : nullptr};
+  kernels::convolution_reference(parts, weight.const_data_ptr<float>(), plain.mutable_data_ptr<float>(), s, end);
+  for (int64_t task = 0; task < kernels::winograd_tasks(s); ++task) {
+    kernels::winograd_cpu(parts, packed.const_data_ptr<float>(), fast.mutable_data_ptr<float>(), s, end, task, task + 1);
+  }
+  // The transforms add and subtract multiples of up to 8, so some digits more are lost than by summing up.
+  EXPECT_TRUE(is_close(fast, plain, 1e-5));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    rows, Winograd,
+    ::testing::Values(WinogradRow{"whole_tiles", with_kernel(images(2, 16, 16, {32, 0}, 32), {3, 3})},
+                      WinogradRow{"cut_tiles", with_kernel(images(2, 17, 19, {16, 0}, 48), {3, 3})},
+                      WinogradRow{"smaller_than_a_tile", with_kernel(images(3, 3, 2, {16, 0}, 16), {3, 3})},
+                      WinogradRow{"odd_channels", with_kernel(images(1, 9, 13, {21, 0}, 37), {3, 3})},
+                      WinogradRow{"two_parts", with_kernel(images(2, 8, 12, {20, 13}, 31), {3, 3})},
+                      WinogradRow{"added", with_kernel(images(1, 12, 8, {40, 0}, 24), {3, 3}), true},
+                      WinogradRow{"a_bias_for_each_video", with_kernel(images(4, 6, 5, {24, 0}, 33), {3, 3}), true, 60},
+                      WinogradRow{"many_channels", with_kernel(images(1, 8, 8, {256, 0}, 256), {3, 3})}),
+    [](const auto& param) { return std::string(param.param.name); });
+
+TEST(Winograd, a_frame_does_not_depend_on_its_neighbours) {
+  const auto s = with_kernel(images(3, 16, 20, {24, 0}, 40), {3, 3});
+  auto alone = s;
+  alone.images = 1;
+  const at::Tensor x = formula_tensor("x", {3, 16 * 20 * 24}), packed = formula_tensor("w", {kernels::winograd_size(24, 40)});
+  at::Tensor all = at::empty({3, 16 * 20 * 40}), last = at::empty({16 * 20 * 40});
+  kernels::winograd_cpu({x.const_data_ptr<float>(), nullptr}, packed.const_data_ptr<float>(), all.mutable_data_ptr<float>(),
+                        s, {}, 0, kernels::winograd_tasks(s));
+  kernels::winograd_cpu({x[2].const_data_ptr<float>(), nullptr}, packed.const_data_ptr<float>(),
+                        last.mutable_data_ptr<float>(), alone, {}, 0, kernels::winograd_tasks(alone));
+  EXPECT_TRUE(is_close(last, all[2], 0.0));
+}
 
 TEST(Convolution, tasks_cover_every_row_and_column_once) {
   for (const int64_t rows : {1, 11, 13, 300, 5000}) {

@@ -4,7 +4,6 @@
 #include "nn/kernels/convolution.hpp"
 
 #include <algorithm>
-#include <utility>
 
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL | HWY_SVE | HWY_SVE_256 | HWY_SVE2 | HWY_SVE2_128)
 #undef HWY_TARGET_INCLUDE
@@ -13,6 +12,7 @@
 #include <hwy/highway.h>
 
 #include "nn/kernels/gelu-inl.hpp"
+#include "nn/kernels/vectors-inl.hpp"
 #include "nn/parallel.hpp"
 
 #ifndef T2V_CONVOLUTION_CALL
@@ -92,52 +92,9 @@ struct GatheredRows {
 }  // namespace t2v::nn::kernels
 #endif  // T2V_CONVOLUTION_CALL
 
-// The sums must never have an address, so what touches them is inlined whatever the compiler thinks of its size.
-#undef T2V_INLINE
-#define T2V_INLINE __attribute__((always_inline))
-
 HWY_BEFORE_NAMESPACE();
 namespace t2v::nn::kernels {
 namespace HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
-
-using D = hn::ScalableTag<float>;
-using V = hn::Vec<D>;
-
-#if HWY_TARGET == HWY_AVX3
-constexpr int kMostRows = 12;
-#elif HWY_TARGET == HWY_AVX2
-constexpr int kMostRows = 6;
-#else
-constexpr int kMostRows = 4;
-#endif
-
-/// f(0), f(1), ... with indices known to the compiler, so that an array of vectors becomes registers.
-template <size_t... I, class F>
-HWY_INLINE void EachOf(std::index_sequence<I...>, F&& f) {
-  (f(std::integral_constant<int, static_cast<int>(I)>()), ...);
-}
-template <int kCount, class F>
-HWY_INLINE void Each(F&& f) {
-  EachOf(std::make_index_sequence<static_cast<size_t>(kCount)>(), f);
-}
-
-HWY_INLINE V LoadFirst(const float* from, int64_t count) {
-  const D d;
-  if (count >= static_cast<int64_t>(hn::Lanes(d))) return hn::LoadU(d, from);
-  HWY_ALIGN float part[HWY_MAX_BYTES / sizeof(float)] = {};
-  for (int64_t i = 0; i < count; ++i) part[i] = from[i];
-  return hn::Load(d, part);
-}
-
-HWY_INLINE void StoreFirst(V value, float* to, int64_t count) {
-  const D d;
-  if (count >= static_cast<int64_t>(hn::Lanes(d))) return hn::StoreU(value, d, to);
-  HWY_ALIGN float part[HWY_MAX_BYTES / sizeof(float)];
-  hn::Store(value, d, part);
-  for (int64_t i = 0; i < count; ++i) to[i] = part[i];
-}
-
 /// results [rows, vectors, lanes] of one panel -> the output, with bias and residual. kIsWhole: all columns exist.
 template <bool kIsWhole>
 void Finish(const ConvolutionCall& call, const GatheredRows& rows, int64_t panel, int64_t count, int64_t vectors,
@@ -247,25 +204,13 @@ int64_t Panelled(int64_t outputs) {
 void RunTask(const ConvolutionCall& call, GatheredRows& rows, const ConvolutionTasks& tasks, int64_t task) {
   const int64_t row_task = task % tasks.row_tasks, column_task = task / tasks.row_tasks;
   const int64_t blocks = (call.s.rows() + kBlock - 1) / kBlock, panels = Panelled(call.s.outputs);
-  int64_t row = row_task * blocks / tasks.row_tasks * kBlock;
+  const int64_t row = row_task * blocks / tasks.row_tasks * kBlock;
   const int64_t last = std::min((row_task + 1) * blocks / tasks.row_tasks * kBlock, call.s.rows());
   const int64_t panel = column_task * panels / tasks.column_tasks;
   const int64_t last_panel = (column_task + 1) * panels / tasks.column_tasks;
-  while (row < last) {
-    if (last - row >= kMostRows) {
-      Panels<kMostRows>(call, rows, row, panel, last_panel);
-      row += kMostRows;
-    } else if (constexpr int kMany = kMostRows * 2 / 3; last - row >= kMany) {
-      Panels<kMany>(call, rows, row, panel, last_panel);
-      row += kMany;
-    } else if (constexpr int kFew = kMostRows / 3; last - row >= kFew && kFew > 1) {
-      Panels<kFew>(call, rows, row, panel, last_panel);
-      row += kFew;
-    } else {
-      Panels<1>(call, rows, row, panel, last_panel);
-      row += 1;
-    }
-  }
+  EachBlockOfRows(row, last, [&](int64_t first, auto rows_at_once) {
+    Panels<rows_at_once>(call, rows, first, panel, last_panel);
+  });
 }
 
 void RunTasks(const ConvolutionCall& call, const ConvolutionTasks& tasks, int64_t first, int64_t last) {
