@@ -3,7 +3,8 @@
 """Makes the goldens under tests/golden again, from the reference implementations. Tests never run this.
 
 Needs the packages that scripts/versions.sh pins as t2v_golden (torch, diffusers, transformers) and, for whole runs, a
-folder with CLIP's vocab.json and merges.txt in T2V_CLIP_TOKENIZER.
+folder with CLIP's vocab.json and merges.txt in T2V_CLIP_TOKENIZER; single_file needs scripts/convert_svd_to_diffusers.py of
+diffusers' repository in T2V_DIFFUSERS_SVD_SCRIPT.
 
   scripts/make_golden.py            all areas
   scripts/make_golden.py text nets  some

@@ -7,6 +7,10 @@ import pathlib
 
 import torch
 
+from . import formula_weights as formula
+
+VAE_SHAPE = ((32, 32, 64), 2)  # of SVD's tiny checkpoint: block_out_channels, layers_per_block
+
 
 def norm(name):
     return [f"{name}.weight", f"{name}.bias"]
@@ -26,7 +30,18 @@ def transformer(name):
     return names + norm(f"{block}.ff.net.0.proj") + norm(f"{block}.ff.net.2")
 
 
-def unet(channels, layers, attention):
+def video_resnet(name, has_shortcut):
+    return resnet(name, has_shortcut) + resnet(f"{name}.time_stack", False) + [f"{name}.time_mixer.mix_factor"]
+
+
+def video_transformer(name):
+    time = [n.replace(f"{name}.transformer_blocks", f"{name}.time_stack") for n in transformer(name) if "_blocks." in n]
+    time += [t for p in ("norm_in", "ff_in.net.0.proj", "ff_in.net.2") for t in norm(f"{name}.time_stack.0.{p}")]
+    time += norm(f"{name}.time_pos_embed.0") + norm(f"{name}.time_pos_embed.2")
+    return transformer(name) + time + [f"{name}.time_mixer.mix_factor"]
+
+
+def unet(channels, layers, attention, resnet=resnet, transformer=transformer):
     levels = len(channels)
     names = norm("time_embed.0") + norm("time_embed.2") + norm("input_blocks.0.0") + norm("out.0") + norm("out.2")
     width, block, skips = channels[0], 1, [channels[0]]
@@ -73,13 +88,36 @@ def vae(channels, layers):
     return names
 
 
-def open_clip(layers):
-    names = ["positional_embedding", "token_embedding.weight"] + norm("ln_final")
+def video_decoder(channels, layers):
+    """first_stage_model of SVD: a decoder only."""
+    names = [n for n in vae(channels, layers) if n.startswith("decoder.")]
+    for block in [n.removesuffix(".norm1.weight") for n in names if n.endswith(".norm1.weight")]:
+        stack = ("in_layers.0", "in_layers.2", "out_layers.0", "out_layers.3")
+        names += [t for p in stack for t in norm(f"{block}.time_stack.{p}")] + [f"{block}.mix_factor"]
+    return names + norm("decoder.conv_out.time_mix_conv")
+
+
+def video_file(unet_shape, vae_shape, vision_layers):
+    """svd.safetensors. Its encoder is the conditioner's fourth embedder, a whole image autoencoder."""
+    names = [f"model.diffusion_model.{n}" for n in unet(*unet_shape, video_resnet, video_transformer)]
+    names += [f"model.diffusion_model.{n}" for n in norm("label_emb.0.0") + norm("label_emb.0.2")]
+    names += [f"first_stage_model.{n}" for n in video_decoder(*vae_shape)]
+    names += [f"conditioner.embedders.3.encoder.{n}" for n in vae(*vae_shape)]
+    visual = ["class_embedding", "conv1.weight", "positional_embedding", "proj"] + norm("ln_pre") + norm("ln_post")
+    return names + [f"conditioner.embedders.0.open_clip.model.visual.{n}" for n in visual + open_clip_blocks(vision_layers)]
+
+
+def open_clip_blocks(layers):
+    names = []
     for i in range(layers):
         block = f"transformer.resblocks.{i}"
         names += [f"{block}.attn.in_proj_weight", f"{block}.attn.in_proj_bias"]
         names += [t for p in ("ln_1", "ln_2", "attn.out_proj", "mlp.c_fc", "mlp.c_proj") for t in norm(f"{block}.{p}")]
     return names
+
+
+def open_clip(layers):
+    return ["positional_embedding", "token_embedding.weight"] + norm("ln_final") + open_clip_blocks(layers)
 
 
 class Name:
@@ -120,6 +158,115 @@ def motion_modules(channels, layers, has_middle):
         names += [t for n in range(layers) for t in module(f"down_blocks.{level}.motion_modules.{n}")]
         names += [t for n in range(layers + 1) for t in module(f"up_blocks.{level}.motion_modules.{n}")]
     return names
+
+
+def video_unet_names(config, stored):
+    """By diffusers' own script, which forgets the mixers of up blocks without attention."""
+    import importlib.util
+    import os
+
+    spec = importlib.util.spec_from_file_location("convert_svd", os.environ["T2V_DIFFUSERS_SVD_SCRIPT"])
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    original = {n: Name(n.removeprefix("model.diffusion_model.")) for n in stored if n.startswith("model.")}
+    names = shown(script.convert_ldm_unet_checkpoint(dict(original), dict(config, class_embed_type=None)))
+    del names["up_blocks.0.resnets.0.time_mixer.mix_factor"]
+    known = set(names.values())
+    for value in original.values():
+        if value.name.endswith(".0.time_mixer.mix_factor") and value.name not in known:
+            block = int(value.name.split(".")[1])
+            level, layer = divmod(block, config["layers_per_block"] + 1)
+            names[f"up_blocks.{level}.resnets.{layer}.time_mixer.mix_factor"] = value.name
+    return names
+
+
+def video_unet(channels, layers, attention, **config):
+    """diffusers' network, and its names for the tensors of a file."""
+    from diffusers import UNetSpatioTemporalConditionModel
+
+    def kinds(which):
+        return [("CrossAttn" if has else "") + which + "BlockSpatioTemporal" for has in attention]
+
+    net = UNetSpatioTemporalConditionModel(
+        block_out_channels=channels, layers_per_block=layers, num_attention_heads=[c // 64 for c in channels],
+        down_block_types=kinds("Down"), up_block_types=kinds("Up")[::-1], **config)
+    stored = video_file((channels, layers, attention), VAE_SHAPE, 2)
+    names = video_unet_names(net.config, stored)
+    assert set(names) == set(net.state_dict()), set(names) ^ set(net.state_dict())
+    return net, {new: f"model.diffusion_model.{old}" for new, old in names.items()}
+
+
+def described(net):
+    """Config and shapes, as save_pretrained() would write them."""
+    config = net.config if isinstance(net.config, dict) else net.config.to_diff_dict()
+    config = {k: v for k, v in config.items() if not k.startswith("_")} | dict(_class_name=type(net).__name__)
+    return dict(config=config, tensors=formula.tree({n: list(t.shape) for n, t in net.state_dict().items()}))
+
+
+def video_case():
+    """diffusers' names of a file of Stable Video Diffusion. The VAE's follow diffusers' conversion of the image VAE, with
+    the names that the temporal decoder adds; its encoder comes from the conditioner, its decoder from the first stage."""
+    from diffusers import AutoencoderKLTemporalDecoder
+    from diffusers.loaders import single_file_utils as convert
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    shape = ((64, 128), 1, [True, False])
+    stored = video_file(shape, VAE_SHAPE, 2)
+    net, unet_names = video_unet(*shape, cross_attention_dim=96, addition_time_embed_dim=16,
+                                 projection_class_embeddings_input_dim=48, num_frames=14)
+    levels = len(VAE_SHAPE[0])
+    coder = AutoencoderKLTemporalDecoder(block_out_channels=VAE_SHAPE[0], layers_per_block=VAE_SHAPE[1],
+                                         down_block_types=["DownEncoderBlock2D"] * levels)
+    image_names = shown(convert.convert_ldm_vae_checkpoint({n: Name(n) for n in vae(*VAE_SHAPE)},
+                                                           dict(coder.config, up_block_types=[0] * levels)))
+    vae_names = {}
+    for new, old in image_names.items():
+        if new.startswith("post_quant"):
+            continue
+        if not new.startswith("decoder."):
+            vae_names[new] = f"conditioner.embedders.3.encoder.{old}"
+            continue
+        if ".resnets." in new:
+            block, index, leaf = new.split(".resnets.")[0], *new.split(".resnets.")[1].split(".", 1)
+            new = f"{block}.resnets.{index}.spatial_res_block.{leaf}"
+            if leaf == "norm1.weight":
+                above, stack = f"{block}.resnets.{index}.", f"first_stage_model.{old.removesuffix('norm1.weight')}"
+                vae_names[above + "time_mixer.mix_factor"] = stack + "mix_factor"
+                for ours, theirs in (("norm1", "in_layers.0"), ("conv1", "in_layers.2"), ("norm2", "out_layers.0"),
+                                     ("conv2", "out_layers.3")):
+                    for a, b in zip(norm(above + "temporal_res_block." + ours), norm(stack + "time_stack." + theirs)):
+                        vae_names[a] = b
+        vae_names[new] = f"first_stage_model.{old}"
+    vae_names.update(zip(norm("decoder.time_conv_out"), norm("first_stage_model.decoder.conv_out.time_mix_conv")))
+    assert set(vae_names) == set(coder.state_dict()), set(vae_names) ^ set(coder.state_dict())
+
+    vision = CLIPVisionModelWithProjection(CLIPVisionConfig(
+        num_hidden_layers=2, hidden_size=160, intermediate_size=128, num_attention_heads=2, projection_dim=96,
+        image_size=224, patch_size=56, hidden_act="gelu"))
+    tower, vision_names = "conditioner.embedders.0.open_clip.model.visual.", {}
+    plain = {"class_embedding": "embeddings.class_embedding", "conv1.weight": "embeddings.patch_embedding.weight",
+             "positional_embedding": "embeddings.position_embedding.weight", "ln_pre.": "pre_layrnorm.",
+             "ln_post.": "post_layernorm.", "transformer.resblocks.": "encoder.layers.", ".ln_1.": ".layer_norm1.",
+             ".ln_2.": ".layer_norm2.", ".attn.out_proj.": ".self_attn.out_proj.", ".mlp.c_fc.": ".mlp.fc1.",
+             ".mlp.c_proj.": ".mlp.fc2."}
+    for name in [n.removeprefix(tower) for n in stored if n.startswith(tower) and not n.endswith(".visual.proj")]:
+        new = name
+        for ours, theirs in plain.items():
+            new = new.replace(ours, theirs)
+        if ".attn.in_proj_" in new:
+            for i, part in enumerate("qkv"):
+                own = new.replace(".attn.in_proj_", f".self_attn.{part}_proj.")
+                vision_names["vision_model." + own] = [tower + name, i, 3]
+        else:
+            vision_names["vision_model." + new] = tower + name
+    vision_names["visual_projection.weight"] = [tower + "proj", "transposed"]
+    wanted = {n for n in vision.state_dict() if "position_ids" not in n}
+    assert set(vision_names) == wanted, set(vision_names) ^ wanted
+    used = {v if isinstance(v, str) else v[0] for v in (unet_names | vae_names | vision_names).values()}
+    parts = dict(unet=dict(described(net), names=unet_names), vae=dict(described(coder), names=vae_names),
+                 image_encoder=dict(described(vision), names=vision_names))
+    parts["image_encoder"]["config"] = vision.config.to_diff_dict() | dict(architectures=["CLIPVisionModelWithProjection"])
+    return dict(parts, unused=sorted(set(stored) - used))
 
 
 def main(out_dir):
@@ -164,6 +311,9 @@ def main(out_dir):
         document["motion_module"] = shown(converted)
         wanted = {name for name in adapter.state_dict() if not name.endswith("pos_embed.pe")}
         assert set(document["motion_module"]) == wanted, set(document["motion_module"]) ^ wanted
+        # A tiny checkpoint, and the UNet that is published.
+        net, names = video_unet((320, 640, 1280, 1280), 2, [True, True, True, False])
+        document["svd"] = dict(small=video_case(), published_unet=dict(described(net), names=names))
     document["versions"] = dict(diffusers=diffusers.__version__)
     out_dir = pathlib.Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)

@@ -61,6 +61,8 @@ Component component_in_file(std::string name, std::string class_name, Json confi
 /// CLIP's tokenizer of the installation. `pad_token`: "<|endoftext|>" (SD 1) or "!" (SD 2).
 Component clip_tokenizer_component(std::string_view pad_token);
 
+/// What the shapes of an image autoencoder's encoder say, in the keys of diffusers' autoencoders.
+Json ldm_encoder_config(const TensorsBelow& vae);
 /// AutoencoderKL in original names (vae-ft-mse-840000, or the first_stage_model. of a whole file).
 Component ldm_vae_component(const TensorsBelow& vae, int64_t sample_size);
 

@@ -221,28 +221,32 @@ LdmUNetShape ldm_unet_shape(const TensorsBelow& unet) {
   return shape;
 }
 
-Component ldm_vae_component(const TensorsBelow& vae, int64_t sample_size) {
+Json ldm_encoder_config(const TensorsBelow& vae) {
   const int64_t levels = vae.count("encoder.down.", ".block.0.norm1.weight");
   if (levels < 1 || levels > kMaxLevels) bad(vae, "wanted an autoencoder of 1 to 12 levels, got " + std::to_string(levels));
-  Json channels = Json::array(), down = Json::array(), up = Json::array();
+  Json channels = Json::array(), down = Json::array();
   for (int64_t level = 0; level < levels; ++level) {
     channels.push_back(vae.size(dotted("encoder.down.", level, ".block.0.conv1.weight"), 0));
     down.push_back("DownEncoderBlock2D");
-    up.push_back("UpDecoderBlock2D");
   }
-  Json config{{"_class_name", "AutoencoderKL"},
-              {"in_channels", vae.size("encoder.conv_in.weight", 1)},
-              {"out_channels", vae.size("decoder.conv_out.weight", 0)},
-              {"latent_channels", vae.size("decoder.conv_in.weight", 1)},
-              {"block_out_channels", channels},
-              {"down_block_types", down},
-              {"up_block_types", up},
-              {"layers_per_block", vae.count("encoder.down.0.block.", ".norm1.weight")},
-              {"norm_num_groups", kGroups},
-              {"sample_size", sample_size},
-              {"scaling_factor", 0.18215},
-              {"use_quant_conv", vae.has("quant_conv.weight")},
-              {"use_post_quant_conv", vae.has("post_quant_conv.weight")}};
+  return {{"in_channels", vae.size("encoder.conv_in.weight", 1)},
+          {"block_out_channels", channels},
+          {"down_block_types", down},
+          {"layers_per_block", vae.count("encoder.down.0.block.", ".norm1.weight")},
+          {"scaling_factor", 0.18215}};
+}
+
+Component ldm_vae_component(const TensorsBelow& vae, int64_t sample_size) {
+  Json config = ldm_encoder_config(vae);
+  const auto levels = static_cast<int64_t>(config["block_out_channels"].size());
+  config.update({{"_class_name", "AutoencoderKL"},
+                 {"out_channels", vae.size("decoder.conv_out.weight", 0)},
+                 {"latent_channels", vae.size("decoder.conv_in.weight", 1)},
+                 {"up_block_types", std::vector<std::string>(static_cast<size_t>(levels), "UpDecoderBlock2D")},
+                 {"norm_num_groups", kGroups},
+                 {"sample_size", sample_size},
+                 {"use_quant_conv", vae.has("quant_conv.weight")},
+                 {"use_post_quant_conv", vae.has("post_quant_conv.weight")}});
   TensorNames names;
   for (const auto& [name, view] : vae.all()) {
     const bool is_unused = name.starts_with("loss.") || name.starts_with("model_ema.");

@@ -122,10 +122,12 @@ Component unet_component(const TensorsBelow& unet) {
 
 /// The decoder is the first stage's; the encoder is the conditioner's own, whose quant_conv the first stage lacks.
 Component vae_component(const TensorsBelow& vae, const TensorsBelow& encoder) {
-  Component image = ldm_vae_component(encoder, /*sample_size=*/768);
-  Json config = *image.derived_config;
-  config["_class_name"] = "AutoencoderKLTemporalDecoder";
-  config["force_upcast"] = true;
+  Json config = ldm_encoder_config(encoder);
+  config.update({{"_class_name", "AutoencoderKLTemporalDecoder"},
+                 {"out_channels", vae.size("decoder.conv_out.weight", 0)},
+                 {"latent_channels", vae.size("decoder.conv_in.weight", 1)},
+                 {"sample_size", 768},
+                 {"force_upcast", true}});
   const auto levels = static_cast<int64_t>(config["block_out_channels"].size());
   TensorNames names;
   for (const auto& [name, view] : encoder.all()) {

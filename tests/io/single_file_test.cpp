@@ -6,6 +6,7 @@
 #include "io/motion_module.hpp"
 #include "io/single_file.hpp"
 #include "io_support.hpp"
+#include "support/formula_weights.hpp"
 
 namespace t2v::test {
 namespace {
@@ -151,6 +152,81 @@ TEST(SingleFile, is_found_by_its_name_with_and_without_extension) {
   EXPECT_NE(std::find(models.begin(), models.end(), file), models.end());
   EXPECT_EQ(std::find(models.begin(), models.end(), folder / "no-model.safetensors"), models.end());
   unsetenv("T2V_MODELS");
+}
+
+/// Header and size of a file whose data nobody reads; halves, as published.
+std::filesystem::path sparse_file(const TempFolder& folder, const std::string& name,
+                                  const std::vector<std::pair<std::string, std::vector<int64_t>>>& tensors) {
+  io::Json header = io::Json::object();
+  size_t at = 0;
+  for (const auto& [tensor, shape] : tensors) {
+    size_t bytes = 2;
+    for (const int64_t size : shape) bytes *= static_cast<size_t>(size);
+    header[tensor] = {{"dtype", "F16"}, {"shape", shape}, {"data_offsets", {at, at + bytes}}};
+    at += bytes;
+  }
+  const auto file = folder.write(name, safetensors_bytes(header.dump(), {}));
+  std::filesystem::resize_file(file, std::filesystem::file_size(file) + at);
+  return file;
+}
+
+TEST(SingleFile, of_stable_video_diffusion_is_told_and_named_as_published) {
+  const io::Json& published = names()["svd"]["published_unet"];
+  std::map<std::string, std::vector<int64_t>> wanted;
+  for (const auto& [name, shape] : read_manifest(published["tensors"])) wanted[name] = shape;
+  std::vector<std::pair<std::string, std::vector<int64_t>>> stored;
+  for (const auto& [name, original] : published["names"].items()) stored.emplace_back(original, wanted.at(name));
+  // Of the other parts, what tells their sizes.
+  const std::string tower = "conditioner.embedders.0.open_clip.model.visual.";
+  const std::string encoder = "conditioner.embedders.3.encoder.encoder.";
+  stored.insert(stored.end(), {{tower + "conv1.weight", {1280, 3, 14, 14}},
+                               {tower + "positional_embedding", {257, 1280}},
+                               {tower + "proj", {1280, 1024}},
+                               {tower + "transformer.resblocks.0.mlp.c_fc.weight", {5120, 1280}},
+                               {encoder + "conv_in.weight", {128, 3, 3, 3}},
+                               {"first_stage_model.decoder.conv_in.weight", {512, 4, 3, 3}},
+                               {"first_stage_model.decoder.conv_out.weight", {3, 128, 3, 3}}});
+  for (int i = 0; i < 32; ++i) stored.push_back({tower + "transformer.resblocks." + std::to_string(i) + ".ln_1.weight", {1280}});
+  for (int level = 0; level < 4; ++level) {
+    for (int layer = 0; layer < 2; ++layer) {
+      const std::string block = encoder + "down." + std::to_string(level) + ".block." + std::to_string(layer);
+      stored.push_back({block + ".norm1.weight", {128}});
+      stored.push_back({block + ".conv1.weight", {level == 0 ? 128 : level == 1 ? 256 : 512, 128, 3, 3}});
+    }
+  }
+  const TempFolder folder;
+  const auto file = sparse_file(folder, "svd_xt.safetensors", stored);
+  ASSERT_TRUE(io::is_single_file_checkpoint(file));
+  const auto checkpoint = io::Checkpoint::open(file);
+  EXPECT_EQ(checkpoint.pipeline_class(), "StableVideoDiffusionPipeline");
+
+  std::map<std::string, std::vector<int64_t>> shown;
+  int64_t parameters = 0;
+  const auto unet_weights = checkpoint.component("unet").weights();
+  for (const auto& [name, view] : unet_weights->tensors()) {
+    shown[name] = view.shape;
+    parameters += static_cast<int64_t>(view.bytes.size()) / 2;
+  }
+  EXPECT_EQ(shown, wanted);
+  EXPECT_EQ(parameters, 1'524'623'082);  // UNetSpatioTemporalConditionModel of stable-video-diffusion-img2vid-xt
+
+  const auto expect_config = [&](const std::string& component, const std::string& model_file) {
+    const auto real = io::load_json(std::filesystem::path(T2V_TEST_DATA) /
+                                    "data/configs/stable-video-diffusion-img2vid-xt" / model_file);
+    const io::Json derived = checkpoint.component(component).config().json();
+    for (const auto& [key, value] : derived.items()) {
+      if (key == "_class_name" || key == "architectures") continue;
+      if (!real.contains(key)) continue;  // of networks that have more kinds of blocks
+      const io::Json one_for_all = real[key];
+      // A number stands for a list of equal ones.
+      const bool is_list = value.is_array() && one_for_all.is_number();
+      for (const io::Json& item : is_list ? value : io::Json::array({value})) EXPECT_EQ(item, one_for_all) << key;
+    }
+  };
+  expect_config("unet", "unet.json");
+  expect_config("image_encoder", "image_encoder.json");
+  expect_config("vae", "vae.json");
+  expect_config("scheduler", "scheduler.json");
 }
 
 TEST(MotionModuleFile, config_follows_from_names_and_shapes) {

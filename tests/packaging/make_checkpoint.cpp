@@ -2,13 +2,14 @@
 // Writes tiny checkpoints of the pipeline tests, for tests that run the program:
 //   make_checkpoint FOLDER                    a ModelScope folder
 //   make_checkpoint FOLDER svd                a Stable Video Diffusion folder
-//   make_checkpoint FOLDER stable-diffusion   model.safetensors and motion_module.safetensors
+//   make_checkpoint FOLDER stable-diffusion   model.safetensors, motion_module.safetensors and svd_xt.safetensors
 #include <exception>
 #include <iostream>
 #include <string>
 
 #include "support/sd_checkpoint.hpp"
 #include "support/svd_checkpoint.hpp"
+#include "support/svd_file.hpp"
 #include "support/tiny_checkpoint.hpp"
 
 int main(int argc, char** argv) try {
@@ -18,6 +19,7 @@ int main(int argc, char** argv) try {
     std::filesystem::create_directories(folder);
     t2v::test::sd_single_file("sd1").write(folder / "model.safetensors");
     t2v::test::write_original_adapter(folder / "motion_module.safetensors", "v3");
+    t2v::test::svd_single_file().write(folder / "svd_xt.safetensors");
     return 0;
   }
   if (argc != 2 && kind != "svd") {

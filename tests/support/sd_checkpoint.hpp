@@ -32,6 +32,10 @@ class TensorList {
   void add(std::string name, Shape shape, std::vector<float> values) {
     tensors_.push_back({std::move(name), std::move(shape), std::move(values)});
   }
+  /// Forgets the tensors whose names begin so.
+  void drop(const std::string& start) {
+    std::erase_if(tensors_, [&](const Entry& entry) { return entry.name.starts_with(start); });
+  }
   void write(const std::filesystem::path& file) const {
     std::vector<io::NamedTensor> views;
     for (const auto& [name, shape, values] : tensors_) {

@@ -40,10 +40,12 @@ inline io::Image formula_picture(const std::string& name, int64_t width, int64_t
   return image;
 }
 
-/// Writes model_index.json and all components.
-inline void write_svd_checkpoint(const std::filesystem::path& folder) {
+/// Writes model_index.json and all components. `parts`: component -> its config and tensors.
+inline void write_svd_checkpoint(const std::filesystem::path& folder,
+                                 const io::Json& parts = svd_document()["checkpoint"]) {
   const io::Json& golden = svd_document();
-  for (const auto& [name, part] : golden["checkpoint"].items()) {
+  for (const auto& [name, part] : parts.items()) {
+    if (!part.contains("tensors")) continue;
     write_text(folder / name / "config.json", part["config"].dump());
     const bool is_transformers = name == "image_encoder";
     write_formula_checkpoint(
