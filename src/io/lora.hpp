@@ -75,8 +75,8 @@ class LoraFile {
 /// networks as well as those of files, after their component's prefix is gone.
 std::string module_key(std::string_view module_name);
 
-/// The LDM names (`input_blocks_1_1_...`) of a UNet's modules in diffusers' naming: LDM key -> diffusers key. Both are
-/// numbered from the modules that are there, so any number of blocks and layers will do.
-std::map<std::string, std::string> ldm_keys(const std::vector<std::string>& keys);
+/// The key in diffusers' naming of a module of an LDM UNet with `layers` residual blocks a level:
+/// "input_blocks_1_1_proj_in" -> "down_blocks_0_attentions_0_proj_in". Other keys come back as they were.
+std::string key_of_ldm(std::string_view key, int64_t layers);
 
 }  // namespace t2v::io

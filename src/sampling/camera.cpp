@@ -50,6 +50,7 @@ const std::vector<CameraWord>& camera_words() {
       {"tilt-up", {.down = kTravel}},     {"tilt-down", {.down = -kTravel}},
       {"zoom-in", {.zoom = kZoom}},       {"zoom-out", {.zoom = -kZoom}},
       {"roll-cw", {.clockwise = -kTurn}}, {"roll-ccw", {.clockwise = kTurn}},
+      {"roll-right", {.clockwise = -kTurn}}, {"roll-left", {.clockwise = kTurn}},
   };
   return words;
 }

@@ -16,6 +16,7 @@ struct CameraMove {
   double right = 0, down = 0;  ///< of the frame's width and height
   double zoom = 0;             ///< natural logarithm of the scale; above 0: the content grows
   double clockwise = 0;        ///< radians
+  bool operator==(const CameraMove&) const = default;
   bool any() const { return right != 0 || down != 0 || zoom != 0 || clockwise != 0; }
   CameraMove operator+(const CameraMove& other) const {
     return {right + other.right, down + other.down, zoom + other.zoom, clockwise + other.clockwise};

@@ -28,9 +28,7 @@ class NamedPair final : public t2v::io::TensorFile {
 void read_all(const t2v::io::LoraFile& lora) {
   lora.base_hint();
   lora.naming();
-  std::vector<std::string> keys;
-  for (const auto& module : lora.modules()) keys.push_back(module.key);
-  t2v::io::ldm_keys(keys);
+  for (const auto& module : lora.modules()) t2v::io::key_of_ldm(module.key, 2);
 }
 
 template <typename Action>

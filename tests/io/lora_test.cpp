@@ -2,6 +2,7 @@
 // LoRA files as trainers write them, and as nobody should.
 #include <map>
 
+#include "io/config.hpp"
 #include "io/lora.hpp"
 #include "io_support.hpp"
 
@@ -184,52 +185,25 @@ TEST_F(LoraFiles, damaged_files_are_refused) {
   expect_bad([&] { LoraFile::open(folder_ / "."); }, "wanted a LoRA file or a folder with pytorch_lora_weights");
 }
 
-TEST(LdmKeys, of_stable_diffusion_1_are_the_published_ones) {
-  // The modules of SD 1.5's UNet: four blocks of two layers, attention everywhere but at the bottom.
-  std::vector<std::string> keys{"conv_in", "conv_out", "time_embedding_linear_1", "time_embedding_linear_2"};
-  for (int block = 0; block < 4; ++block) {
-    const std::string down = "down_blocks_" + std::to_string(block) + "_", up = "up_blocks_" + std::to_string(block) + "_";
-    for (int layer = 0; layer < 3; ++layer) {
-      const std::string i = std::to_string(layer) + "_";
-      if (layer < 2) keys.push_back(down + "resnets_" + i + "conv1");
-      if (layer < 2 && block < 3) keys.push_back(down + "attentions_" + i + "proj_in");
-      keys.push_back(up + "resnets_" + i + "time_emb_proj");
-      if (block > 0) keys.push_back(up + "attentions_" + i + "transformer_blocks_0_attn2_to_k");
+TEST(LdmKeys, of_every_module_of_stable_diffusion_are_diffusers) {
+  const auto names = io::load_json(std::filesystem::path(T2V_TEST_DATA) / "golden/single_file/names.json");
+  const auto key_of = [](const std::string& tensor) { return io::module_key(tensor.substr(0, tensor.rfind('.'))); };
+  for (const char* model : {"published", "small"}) {
+    const auto layers = names[model]["layers_per_block"].get<int64_t>();
+    for (const auto& [ours, original] : names[model]["unet"].items()) {
+      EXPECT_EQ(io::key_of_ldm(key_of(original.get<std::string>()), layers), key_of(ours));
+      EXPECT_EQ(io::key_of_ldm(key_of(ours), layers), key_of(ours));
     }
-    if (block < 3) keys.push_back(down + "downsamplers_0_conv");
-    if (block < 3) keys.push_back(up + "upsamplers_0_conv");
-  }
-  for (const char* name : {"mid_block_resnets_0_conv2", "mid_block_attentions_0_proj_out", "mid_block_resnets_1_conv_shortcut"}) {
-    keys.emplace_back(name);
-  }
-  const auto ldm = io::ldm_keys(keys);
-  EXPECT_EQ(ldm.size(), keys.size());
-  const std::map<std::string, std::string> published{
-      {"input_blocks_0_0", "conv_in"},
-      {"time_embed_2", "time_embedding_linear_2"},
-      {"input_blocks_1_0_in_layers_2", "down_blocks_0_resnets_0_conv1"},
-      {"input_blocks_1_1_proj_in", "down_blocks_0_attentions_0_proj_in"},
-      {"input_blocks_3_0_op", "down_blocks_0_downsamplers_0_conv"},
-      {"input_blocks_8_1_proj_in", "down_blocks_2_attentions_1_proj_in"},
-      {"input_blocks_11_0_in_layers_2", "down_blocks_3_resnets_1_conv1"},
-      {"middle_block_0_out_layers_3", "mid_block_resnets_0_conv2"},
-      {"middle_block_1_proj_out", "mid_block_attentions_0_proj_out"},
-      {"middle_block_2_skip_connection", "mid_block_resnets_1_conv_shortcut"},
-      {"output_blocks_2_1_conv", "up_blocks_0_upsamplers_0_conv"},
-      {"output_blocks_3_1_transformer_blocks_0_attn2_to_k", "up_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"},
-      {"output_blocks_5_2_conv", "up_blocks_1_upsamplers_0_conv"},
-      {"output_blocks_11_0_emb_layers_1", "up_blocks_3_resnets_2_time_emb_proj"},
-      {"out_2", "conv_out"}};
-  for (const auto& [name, key] : published) {
-    ASSERT_TRUE(ldm.contains(name)) << name;
-    EXPECT_EQ(ldm.at(name), key);
   }
 }
 
-TEST(LdmKeys, of_hostile_names_are_none) {
-  EXPECT_THAT(io::ldm_keys({"down_blocks_99999999999999999999_resnets_0_conv1", "down_blocks_-1_resnets_0_conv1", "up_blocks_",
-                            "down_blocks_0_resnets_", "mid_block_attentions_0", ""}),
-              IsEmpty());
+TEST(LdmKeys, that_nobody_knows_come_back_as_they_were) {
+  for (const std::string key :
+       {"", "out", "out_", "out_99999", "input_blocks", "input_blocks_", "input_blocks_1", "input_blocks__1_0_x",
+        "input_blocks_99999999999999999999_0_x", "input_blocks_-1_0_conv", "output_blocks_0", "time_embed", "conv_in"}) {
+    EXPECT_EQ(io::key_of_ldm(key, 2), key);
+  }
+  EXPECT_EQ(io::key_of_ldm("input_blocks_1_0_in_layers_2", 0), "input_blocks_1_0_in_layers_2");
 }
 
 }  // namespace

@@ -88,6 +88,75 @@ TEST(StableDiffusion, makes_one_picture) {
   EXPECT_THAT(error.hint(), HasSubstr("--motion-module"));
 }
 
+void expect_lora_parity(const std::string& run, const std::function<Naming(const std::string&)>& naming) {
+  const WholeRunResult result = run_sd(run, naming);
+  EXPECT_LE(result.latents_error, 1e-4) << run;
+  EXPECT_LE(result.frames_error.value_or(0), 1) << run;
+}
+
+/// The module's name in Stable Diffusion's first code, as A1111 and many trainers have it.
+std::string ldm_module(const std::string& component, const std::string& module) {
+  if (component != "unet") return "lora_te_text_model_" + with_underscores(module);
+  const auto weight = original_names()["small"]["unet"].at(module + ".weight").get<std::string>();
+  return "lora_unet_" + with_underscores(weight.substr(0, weight.size() - std::string(".weight").size()));
+}
+
+/// The module's name in AnimateDiff's first code: MotionLoRAs as they were published (v2_lora_PanLeft.ckpt).
+std::string first_motion_module(const std::string&, const std::string& module) {
+  const auto weight = original_names()["motion_module"].at(module + ".weight").get<std::string>();
+  std::string name = weight.substr(0, weight.size() - std::string(".weight").size());
+  if (name.ends_with(".to_out.0")) name.resize(name.size() - 2);
+  return name.insert(name.rfind('.'), ".processor");
+}
+
+TEST(StableDiffusionLora, in_any_trainers_naming_equals_what_diffusers_loads) {
+  for (const Naming& naming : {peft_naming(), diffusers_naming(), Naming{ldm_module, ".lora_down.weight", ".lora_up.weight", ".alpha"}}) {
+    SCOPED_TRACE(naming.module("unet", "mid_block.attentions.0.proj_in"));
+    expect_lora_parity("sd1_lora", [&](const std::string&) { return naming; });
+    expect_lora_parity("animate_lcm_lora", [&](const std::string&) { return naming; });
+  }
+}
+
+TEST(MotionLora, as_published_and_as_converted_equals_what_diffusers_loads) {
+  const Naming first{first_motion_module, "_lora.down.weight", "_lora.up.weight", ".alpha"};
+  for (const Naming& naming : {first, processor_naming(), peft_naming()}) {
+    SCOPED_TRACE(naming.module("unet", "mid_block.motion_modules.0.transformer_blocks.0.attn1.to_q"));
+    expect_lora_parity("animate_motion_lora", [&](const std::string&) { return naming; });
+  }
+}
+
+TEST(MotionLora, makes_the_cameras_move_that_its_name_says) {
+  const TempFolder folder;
+  write_sd_folder(folder.path() / "model", "sd1", golden_run("animate_v2")["scheduler"]);
+  write_adapter_folder(folder.path() / "v2", "v2");
+  const auto with_lora = [&](const std::string& name) {
+    const fs::path file = folder.path() / name;
+    write_lora(file, sd_golden()["loras"]["motion"], "motion", diffusers_naming());
+    LoadOptions options = options_for(folder.path() / "model", folder.path() / "v2");
+    options.loras = {{file.string(), 0.8}};
+    return open_model(options);
+  };
+  const auto moves = [](const Model& model, const std::vector<std::pair<std::string, double>>& camera) {
+    return model.plan({.prompt = "x", .camera = camera}).request.camera;
+  };
+  using Moves = std::vector<std::pair<std::string, double>>;
+  const auto pan_left = with_lora("v2_lora_PanLeft.safetensors");
+  EXPECT_EQ(moves(*pan_left, {{"pan-left", 1}}), Moves{});
+  EXPECT_EQ(moves(*pan_left, {{"pan-right", 1}, {"pan-left", 1}, {"zoom-in", 0.5}}), (Moves{{"pan-right", 1}, {"zoom-in", 0.5}}));
+  const Error error = error_of([&] { moves(*pan_left, {{"pan-left", 0.5}}); });
+  EXPECT_EQ(error.code(), ErrorCode::usage);
+  EXPECT_THAT(error.hint(), HasSubstr("--lora FILE:WEIGHT"));
+  const auto roll = with_lora("animatediff-motion-lora-rolling-anticlockwise/diffusion_pytorch_model.safetensors");
+  EXPECT_EQ(moves(*roll, {{"roll-ccw", 1}}), Moves{});
+  EXPECT_EQ(moves(*roll, {{"roll-left", 1}}), Moves{});
+  EXPECT_EQ(moves(*roll, {{"roll-cw", 1}}), (Moves{{"roll-cw", 1}}));
+  // A LoRA of a look does not move the camera, whatever its name.
+  write_lora(folder.path() / "zoom-in.safetensors", sd_golden()["loras"]["style"], "style", kohya_naming());
+  LoadOptions options = options_for(folder.path() / "model", folder.path() / "v2");
+  options.loras = {{(folder.path() / "zoom-in.safetensors").string(), 1}};
+  EXPECT_EQ(moves(*open_model(options), {{"zoom-in", 0.5}}), (Moves{{"zoom-in", 0.5}}));
+}
+
 class MotionModule : public testing::Test {
  protected:
   void SetUp() override { write_sd_folder(base(), "sd1", golden_run("animate_v3")["scheduler"]); }

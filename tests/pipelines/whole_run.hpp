@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -14,6 +15,7 @@
 
 #include "io/image.hpp"
 #include "io/tensor_file.hpp"
+#include "support/lora_files.hpp"
 #include "support/sd_checkpoint.hpp"
 #include "support/tiny_checkpoint.hpp"
 #include "t2v/pipeline.hpp"
@@ -52,6 +54,11 @@ inline Request request_of(const io::Json& run) {
   if (run.contains("eta")) request.eta = run["eta"].get<double>();
   if (run.contains("guidance_rescale")) request.guidance_rescale = run["guidance_rescale"].get<double>();
   if (run.contains("strength")) request.strength = run["strength"].get<double>();
+  if (run.contains("freeinit")) request.freeinit = run["freeinit"].get<int64_t>();
+  if (run.contains("freeinit_filter")) request.freeinit_filter = run["freeinit_filter"].get<std::string>();
+  if (run.contains("freeinit_space")) request.freeinit_space = run["freeinit_space"].get<double>();
+  if (run.contains("freeinit_time")) request.freeinit_time = run["freeinit_time"].get<double>();
+  request.freeinit_fast = run.value("freeinit_fast", false);
   return request;
 }
 
@@ -132,9 +139,15 @@ inline WholeRunResult run_whole(const io::Json& golden, const std::string& name)
                          "pipelines/pipelines.safetensors", name);
 }
 
+/// The naming in which a LoRA of tests/golden/stable_diffusion was given to diffusers.
+inline Naming sd_lora_naming(const std::string& label) {
+  return sd_golden()["loras"][label]["naming"] == "kohya" ? kohya_naming() : diffusers_naming();
+}
+
 /// A run of tests/golden/stable_diffusion on a folder, with a motion adapter's folder beside it where the run has one.
-/// Distilled motion modules are told by their names.
-inline WholeRunResult run_sd(const std::string& name) {
+/// Distilled motion modules are told by their names. `naming`: of its LoRAs; by default as diffusers got them.
+inline WholeRunResult run_sd(const std::string& name,
+                             const std::function<Naming(const std::string&)>& naming = sd_lora_naming) {
   const TempFolder folder;
   const io::Json& run = sd_golden()["runs"][name];
   write_sd_folder(folder.path() / "model", run["model"].get<std::string>(), run["scheduler"]);
@@ -142,6 +155,12 @@ inline WholeRunResult run_sd(const std::string& name) {
   if (run.contains("adapter")) {
     options.motion_module = folder.path() / (run.contains("recipe") ? run["recipe"].get<std::string>() : "adapter");
     write_adapter_folder(options.motion_module, run["adapter"].get<std::string>());
+  }
+  for (const auto& lora : run.value("loras", io::Json::array())) {
+    const auto label = lora[0].get<std::string>();
+    const fs::path file = folder.path() / (label + ".safetensors");
+    write_lora(file, sd_golden()["loras"][label], label, naming(label));
+    options.loras.emplace_back(file.string(), lora[1].get<double>());
   }
   return run_and_compare(options, request_of(run), "stable_diffusion/stable_diffusion.safetensors", name);
 }

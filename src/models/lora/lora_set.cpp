@@ -8,6 +8,7 @@
 #include "core/text.hpp"
 #include "io/checkpoint.hpp"
 #include "models/lora/merge.hpp"
+#include "models/lora/motion_move.hpp"
 #include "t2v/error.hpp"
 
 namespace t2v::models::lora {
@@ -18,29 +19,34 @@ using Shapes = std::map<std::string, std::vector<int64_t>>;
 
 constexpr std::string_view kWeight = ".weight", kBias = ".bias";
 
-/// Modules of a network by module_key(), LDM's names for them beside.
+/// Modules of a network by module_key(); LDM's names for them are understood, too.
 class ModuleIndex {
  public:
   explicit ModuleIndex(const Shapes& shapes) {
-    std::vector<std::string> keys;
     for (const auto& [name, shape] : shapes) {
       if (!name.ends_with(kWeight)) continue;
       const std::string module = name.substr(0, name.size() - kWeight.size());
-      keys.push_back(io::module_key(module));
-      by_key_.emplace(keys.back(), module);
+      by_key_.emplace(io::module_key(module), module);
     }
-    ldm_ = io::ldm_keys(keys);
+    while (has_resnet(layers_)) ++layers_;
   }
 
   /// The module's dotted name, or null.
   const std::string* find(const std::string& key) const {
-    const auto ldm = ldm_.find(key);
-    const auto found = by_key_.find(ldm == ldm_.end() ? key : ldm->second);
+    auto found = by_key_.find(key);
+    if (found == by_key_.end()) found = by_key_.find(io::key_of_ldm(key, layers_));
     return found == by_key_.end() ? nullptr : &found->second;
   }
 
  private:
-  std::map<std::string, std::string> by_key_, ldm_;
+  bool has_resnet(int64_t layer) const {
+    const std::string start = "down_blocks_0_resnets_" + std::to_string(layer) + "_";
+    const auto found = by_key_.lower_bound(start);
+    return found != by_key_.end() && found->first.starts_with(start);
+  }
+
+  std::map<std::string, std::string> by_key_;
+  int64_t layers_ = 0;  ///< residual blocks a level
 };
 
 Error misfit(const io::LoraFile& file, const io::LoraModule& module, const std::string& weight,
@@ -173,6 +179,21 @@ void LoraSet::finish(const std::string& pipeline_class) {
     }
     log::warn("lora {}: not used: {}", info.name, first_few(std::move(left)));
   }
+}
+
+bool LoraSet::makes_move(const std::string& move, double strength) const {
+  for (const Entry& entry : entries_) {
+    const std::string_view own = move_named_by(entry.file->path());
+    if (!entry.file->is_motion_only() || !is_same_move(own, move)) continue;
+    if (strength != 1) {
+      throw Error(ErrorCode::usage, "--camera " + move + ": wanted no strength beside the MotionLoRA " + entry.info.name +
+                                        ", which makes this move",
+                  "the weight of the LoRA is its strength: --lora FILE:WEIGHT");
+    }
+    log::info("camera {}: made by the MotionLoRA {}", move, entry.info.name);
+    return true;
+  }
+  return false;
 }
 
 std::shared_ptr<const WeightOverlay> LoraSet::overlay(const std::string& component) const {

@@ -32,6 +32,10 @@ class LoraSet {
   /// Says on the log what matched and what did not. Error{bad_input} for a LoRA that changes nothing.
   void finish(const std::string& pipeline_class);
 
+  /// Whether a MotionLoRA here is named for this move of the camera and so makes it, at its own weight. Error{usage} when
+  /// the move asks for another strength than 1.
+  bool makes_move(const std::string& move, double strength) const;
+
   /// For the store that `component` is loaded from; null when no LoRA changes it.
   std::shared_ptr<const WeightOverlay> overlay(const std::string& component) const;
   std::vector<LoraInfo> info() const;

@@ -130,7 +130,9 @@ Plan DiffusionModel::plan(const Request& request) const {
                 "--frames: wanted 1, " + info_.name + " makes single pictures, got " + std::to_string(*request.frames),
                 "--motion-module PATH makes videos with it");
   }
-  Plan plan = plan_request(request, info_, limits_);
+  Request own = request;
+  std::erase_if(own.camera, [this](const auto& move) { return loras_.makes_move(move.first, move.second); });
+  Plan plan = plan_request(own, info_, limits_);
   text::check_text(plan.request, plan.frames);
   const int64_t factor = vae_shapes_->spatial_factor();
   plan.latent_shape = {1, variant_.unet.in_channels, *plan.request.height / factor, *plan.request.width / factor};
