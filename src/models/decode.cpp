@@ -94,8 +94,12 @@ void decode_frames(const FrameDecoder& decoder, const at::Tensor& latents, const
   ChunkDecoder chunks(decoder);
   engine::StageScope stage(progress, Stage::decode, frames);
   for (int64_t first = 0; first < frames; first += chunk) {
-    const at::Tensor part = latents.narrow(0, first, std::min(chunk, frames - first));
-    write_frames(engine::frames_to_rgb8(chunks.decode(part, first), first), scaler.get(), sink, stage);
+    const int64_t count = std::min(chunk, frames - first);
+    const int64_t begin = std::max<int64_t>(0, first - decoder.neighbours);
+    const int64_t end = std::min(frames, first + count + decoder.neighbours);
+    const at::Tensor decoded = chunks.decode(latents.narrow(0, begin, end - begin), begin);
+    const at::Tensor own = decoded.narrow(0, first - begin, count);
+    write_frames(engine::frames_to_rgb8(own, first), scaler.get(), sink, stage);
   }
 }
 

@@ -20,6 +20,7 @@ struct FrameDecoder {
   std::function<Decode()> load_fp32;  ///< the same in fp32, for frames that its own precision can't hold; may be empty
   int64_t factor = 8;                 ///< pixels a latent
   bool frames_apart = true;           ///< a frame is the same whatever is decoded beside it
+  int64_t neighbours = 0;             ///< frames on either side of a chunk that are decoded along and dropped
 };
 
 /// A FrameDecoder of an autoencoder, in tiles where the plan says so. `vae` must outlive it.

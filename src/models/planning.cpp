@@ -177,12 +177,6 @@ void check_given_latents(const std::filesystem::path& file) {
 
 }  // namespace
 
-void reject_adapters(const LoadOptions& options, const std::string& pipeline_class) {
-  reject_motion_module(options, pipeline_class);
-  if (options.loras.empty()) return;
-  throw Error(ErrorCode::unsupported, "--lora: not taken by " + pipeline_class);
-}
-
 void reject_motion_module(const LoadOptions& options, const std::string& pipeline_class) {
   if (options.motion_module.empty()) return;
   throw Error(ErrorCode::unsupported, "--motion-module: not taken by " + pipeline_class);

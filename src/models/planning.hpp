@@ -28,9 +28,7 @@ struct Limits {
 /// result lacks latent_shape, device, dtype and memory.
 Plan plan_request(const Request& request, const ModelInfo& info, const Limits& limits);
 
-/// Refuses --motion-module and --lora for families that take neither. Error{unsupported} names the flag.
-void reject_adapters(const LoadOptions& options, const std::string& pipeline_class);
-/// Refuses --motion-module only.
+/// Refuses --motion-module for families that don't take it. Error{unsupported} names the flag.
 void reject_motion_module(const LoadOptions& options, const std::string& pipeline_class);
 
 /// A seed for a run that names none: 32 random bits.

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stable Video Diffusion through the public API: runs equal to diffusers', plans, and requests that make no sense.
+#include <functional>
+#include <map>
+#include <numeric>
+
 #include <gtest/gtest.h>
 
 #include "pipelines/svd_run.hpp"
+#include "support/svd_file.hpp"
 #include "t2v/error.hpp"
 
 namespace t2v::test {
@@ -124,8 +129,75 @@ TEST_F(Svd, senseless_requests_are_refused_by_their_flag) {
   });
 }
 
-TEST_F(Svd, adapters_are_refused) {
+TEST_F(Svd, motion_modules_are_refused) {
   EXPECT_THROW(open_model({.model = (folder_->path() / "model").string(), .motion_module = "x", .device = "cpu"}), Error);
+}
+
+/// weight [out, in, kernel] += scale * up [out, rank] down [rank, in, kernel]
+void add_product(std::vector<float>& weight, const std::vector<float>& up, const std::vector<float>& down, size_t rank,
+                 float scale) {
+  const size_t out = up.size() / rank, row = down.size() / rank;
+  for (size_t o = 0; o < out; ++o) {
+    for (size_t i = 0; i < row; ++i) {
+      double sum = 0;
+      for (size_t r = 0; r < rank; ++r) sum += static_cast<double>(up[o * rank + r]) * down[r * row + i];
+      weight[o * row + i] += scale * static_cast<float>(sum);
+    }
+  }
+}
+
+TEST_F(Svd, a_lora_changes_the_weights_it_names) {
+  // Attention over space and over frames, the value that one token of image leaves of cross-attention, convolutions.
+  const std::vector<std::string> modules{
+      "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q",
+      "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_v",
+      "up_blocks.1.attentions.1.temporal_transformer_blocks.0.attn1.to_out.0",
+      "mid_block.attentions.0.proj_in",
+      "mid_block.resnets.0.spatial_res_block.conv1",
+      "up_blocks.0.resnets.1.temporal_res_block.conv2"};
+  constexpr int64_t kRank = 2;
+  const Manifest manifest = read_manifest(svd_document()["checkpoint"]["unet"]["tensors"]);
+  TensorWriter lora;
+  std::map<std::string, std::vector<float>> merged;
+  for (const std::string& module : modules) {
+    Shape down = manifest.at(module + ".weight"), up(down.size(), 1);
+    up[0] = down[0], up[1] = kRank, down[0] = kRank;
+    lora.add_formula("unet." + module + ".lora_A.weight", down, module + ".down");
+    lora.add_formula("unet." + module + ".lora_B.weight", up, module + ".up");
+    auto& weight = merged[module + ".weight"] = formula_weight(module + ".weight", manifest.at(module + ".weight"));
+    add_product(weight, formula_weight(module + ".up", up), formula_weight(module + ".down", down), kRank, 0.7F);
+  }
+  const TempFolder folder;
+  lora.write(folder.path() / "l.safetensors");
+  write_svd_checkpoint(folder.path() / "merged");
+  TensorList unet;
+  for (const auto& [name, shape] : manifest) {
+    unet.add(name, shape, merged.contains(name) ? merged.at(name) : formula_weight(name, shape));
+  }
+  unet.write(folder.path() / "merged/unet/diffusion_pytorch_model.safetensors");
+  const auto latents = [&](const fs::path& model, const std::vector<std::pair<std::string, double>>& loras) {
+    const auto opened = open_model({.model = model.string(), .loras = loras, .device = "cpu"});
+    Progress progress;
+    return opened->load(progress)->denoise(opened->plan(small()), progress).data;
+  };
+  const auto plain = latents(folder_->path() / "model", {});
+  const auto with_lora = latents(folder_->path() / "model", {{(folder.path() / "l.safetensors").string(), 0.7}});
+  const auto wanted = latents(folder.path() / "merged", {});
+  EXPECT_LE(relative_l2(with_lora, wanted), 1e-5);  // the product is summed in another order
+  EXPECT_GE(relative_l2(plain, wanted), 1e-2);
+}
+
+TEST_F(Svd, a_lora_of_another_model_is_refused) {
+  const TempFolder folder;
+  TensorWriter lora;
+  lora.add("lora_unet_mid_block_attentions_0_proj_in.lora_down.weight", {1, 3}, {1, 2, 3});
+  lora.add("lora_unet_mid_block_attentions_0_proj_in.lora_up.weight", {3, 1}, {1, 2, 3});
+  lora.write(folder.path() / "other.safetensors");
+  const Error error = error_of([&] {
+    open_model({.model = (folder_->path() / "model").string(), .loras = {{(folder.path() / "other.safetensors").string(), 1}}});
+  });
+  EXPECT_EQ(error.code(), ErrorCode::bad_input);
+  EXPECT_NE(std::string(error.what()).find("mid_block.attentions.0.proj_in.weight"), std::string::npos) << error.what();
 }
 
 TEST_F(Svd, networks_of_different_models_are_refused) {
@@ -144,6 +216,63 @@ TEST_F(Svd, networks_of_different_models_are_refused) {
     EXPECT_EQ(error.code(), ErrorCode::bad_input);
     EXPECT_NE(std::string(error.what()).find("cross_attention_dim: wanted 24"), std::string::npos) << error.what();
   }
+}
+
+TEST(SvdFile, in_original_names_gives_the_video_of_its_folder) {
+  const TempFolder folder;
+  write_svd_file_folder(folder.path() / "model");
+  svd_single_file().write(folder.path() / "svd.safetensors");
+  const fs::path image = write_picture(folder.path(), 80, 56);
+  const auto run = [&](const std::string& name) {
+    const auto model = open_model({.model = (folder.path() / name).string(), .device = "cpu"});
+    EXPECT_EQ(model->info().pipeline_class, "StableVideoDiffusionPipeline");
+    EXPECT_EQ(model->info().frames, 14);
+    const Plan plan = model->plan({.width = 64, .height = 48, .frames = 3, .steps = 3, .seed = 7, .image = image});
+    Progress progress;
+    const auto pipeline = model->load(progress);
+    const Latents latents = pipeline->denoise(plan, progress);
+    MemorySink sink;
+    pipeline->decode(latents, plan, sink, progress);
+    return std::pair{latents.data, sink.rgb};
+  };
+  const auto whole = run("model"), single = run("svd.safetensors");
+  EXPECT_EQ(single.first, whole.first);
+  EXPECT_EQ(single.second, whole.second);
+}
+
+TEST(SvdFile, is_told_its_length_by_its_name_and_says_what_is_in_it) {
+  const TempFolder folder;
+  svd_single_file().write(folder.path() / "svd_xt_1_1.safetensors");
+  const auto model = open_model({.model = (folder.path() / "svd_xt_1_1.safetensors").string(), .device = "cpu"});
+  EXPECT_EQ(model->info().name, "svd_xt_1_1.safetensors");
+  EXPECT_EQ(model->info().frames, 25);
+  EXPECT_EQ(model->info().steps, 25);
+  int64_t parameters = 0;
+  for (const ComponentInfo& part : model->info().components) {
+    for (const auto& [name, shape] : read_manifest(svd_file_parts()[part.name]["tensors"])) {
+      parameters += std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<int64_t>());
+    }
+    parameters -= part.parameters;
+  }
+  EXPECT_EQ(parameters, 0) << "of all components, beyond what the file's own description counts";
+}
+
+TEST(SvdFile, with_a_part_that_is_missing_or_strange_is_refused_by_its_name) {
+  const auto message = [](const std::string& dropped, const std::string& added) {
+    const TempFolder folder;
+    TensorList list = svd_single_file();
+    list.drop(dropped);
+    if (!added.empty()) list.add(added, {1}, {1});
+    list.write(folder.path() / "svd.safetensors");
+    return std::string(error_of([&] { open_model({.model = (folder.path() / "svd.safetensors").string(), .device = "cpu"}); }).what());
+  };
+  const std::string unet = "model.diffusion_model.";
+  EXPECT_NE(message("conditioner.embedders.0.", "").find("OpenCLIP's image tower"), std::string::npos);
+  EXPECT_NE(message("conditioner.embedders.3.", "").find("an image autoencoder"), std::string::npos);
+  EXPECT_NE(message(unet + "middle_block.0.time_mixer.", "").find("mid_block.resnets.0.time_mixer.mix_factor"),
+            std::string::npos);
+  EXPECT_NE(message("none", unet + "middle_block.0.time_stack.other").find("mid_block.resnets.0.temporal_res_block.other"),
+            std::string::npos);
 }
 
 TEST_F(Svd, same_seed_gives_the_same_latents_and_another_seed_others) {

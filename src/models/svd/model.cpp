@@ -92,8 +92,8 @@ int64_t checked(const std::string& flag, int64_t value, int64_t min, int64_t max
 ModelFamily family() { return {"svd", kPipelineClasses, open}; }
 
 SvdModel::SvdModel(io::Checkpoint checkpoint, const LoadOptions& options)
-    : checkpoint_(std::move(checkpoint)), options_(options) {
-  reject_adapters(options, checkpoint_.pipeline_class());
+    : checkpoint_(std::move(checkpoint)), options_(options), loras_(options.loras) {
+  reject_motion_module(options, checkpoint_.pipeline_class());
   placement_ = engine::resolve_placement(options, c10::kHalf);
   read_networks();
   check_networks_fit();
@@ -109,6 +109,8 @@ void SvdModel::read_networks() {
                                                               encoder_store.root());
   encoder_store.expect_all_taken();
   auto unet_store = WeightStore::header_only(unet.weights());
+  loras_.bind("unet", unet_store);
+  loras_.finish(checkpoint_.pipeline_class());
   unet_shapes_ = std::make_unique<UNetSpatioTemporalConditionModel>(UNetSpatioTemporalConfig::from(unet.config()),
                                                                     unet_store.root());
   unet_store.expect_all_taken();
@@ -158,6 +160,7 @@ void SvdModel::read_defaults() {
   info_.family = "svd";
   info_.pipeline_class = checkpoint_.pipeline_class();
   info_.content_hash = io::content_hash(checkpoint_);
+  info_.loras = loras_.info();
   info_.accepts = {"image", "cond-fps", "cfg-min", "motion-bucket", "noise-aug"};
   const OwnDefaults own = own_defaults(checkpoint_);
   info_.width = own.width.value_or(kWidth);
@@ -207,17 +210,18 @@ int64_t SvdModel::decode_peak(const Plan& plan, int64_t frames) const {
 }
 
 /// All frames at once, as in diffusers, where the machine has the memory for it: frames of different chunks don't see each
-/// other, so the chunk is part of the result, and of the plan.
+/// other, so the chunk is part of the result, and of the plan. A clip made in windows is decoded in pieces of that length:
+/// its memory does not grow with it.
 void SvdModel::plan_decode_chunk(Plan& plan) const {
   if (plan.request.decode_chunk) return;
   const int64_t room = static_cast<int64_t>(kMemoryShare * static_cast<double>(engine::memory_size(placement_.device))) -
                        engine::kLibraryBytes - weight_bytes_;
-  const int64_t all = decode_peak(plan, plan.frames);
-  int64_t chunk = plan.frames;
+  const int64_t most = plan.frames_at_once;
+  const int64_t all = decode_peak(plan, most);
+  int64_t chunk = most;
   if (all > room) {
-    chunk = std::clamp<int64_t>(room * plan.frames / all, 1, plan.frames);
-    log::info("frames are decoded {} at a time: all {} would need {}; --decode-chunk chooses", chunk, plan.frames,
-              human_bytes(all));
+    chunk = std::clamp<int64_t>(room * most / all, 1, most);
+    log::info("frames are decoded {} at a time: {} would need {}; --decode-chunk chooses", chunk, most, human_bytes(all));
   }
   plan.request.decode_chunk = chunk;
 }
@@ -236,7 +240,7 @@ void SvdModel::plan_costs(Plan& plan) const {
   memory.weights = weight_bytes_;
   memory.denoise_peak =
       std::max(scaled(call.peak_bytes, placement_.dtype) + window_bytes(plan), scaled(encode.peak_bytes, vae_placement_.dtype));
-  memory.decode_peak = decode_peak(plan, chunk);
+  memory.decode_peak = decode_peak(plan, std::min(plan.frames, chunk + 2 * decode_neighbours(plan)));
   memory.total_peak = engine::kLibraryBytes + memory.weights + std::max(memory.denoise_peak, memory.decode_peak);
   plan.denoise_flops = call.flops * (is_guided(plan) ? 2 : 1);
   plan.decode_flops = decode.flops / chunk;
@@ -254,9 +258,10 @@ std::unique_ptr<Pipeline> SvdModel::load(Progress& progress, Parts parts) const 
       networks.normalisation = vision::ImageNormalisation::from(checkpoint_.component("feature_extractor").config());
     }
     stage.step();
-    const auto load_unet = [config = unet_shapes_->config(),
-                            unet = checkpoint_.component("unet")](const Placement& placement) {
+    const auto load_unet = [config = unet_shapes_->config(), unet = checkpoint_.component("unet"),
+                            overlay = loras_.overlay("unet")](const Placement& placement) {
       WeightStore store(unet.weights(), placement);
+      store.set_overlay(overlay);
       return std::make_unique<UNetSpatioTemporalConditionModel>(config, store.root());
     };
     networks.unet = {placement_, load_unet};

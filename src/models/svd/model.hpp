@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "io/checkpoint.hpp"
+#include "models/lora/lora_set.hpp"
 #include "models/planning.hpp"
 #include "models/svd/unet.hpp"
 #include "models/vae/temporal_decoder.hpp"
@@ -32,6 +33,7 @@ class SvdModel final : public Model {
 
   io::Checkpoint checkpoint_;
   LoadOptions options_;
+  lora::LoraSet loras_;
   ModelInfo info_;
   Limits limits_;
   Placement placement_;          // of the unet

@@ -2,6 +2,7 @@
 #include "models/svd/pipeline.hpp"
 
 #include <array>
+#include <cmath>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -22,6 +23,7 @@
 #include "models/run.hpp"
 #include "models/svd/image_conditioning.hpp"
 #include "models/vae/autoencoder_kl.hpp"
+#include "sampling/camera.hpp"
 #include "sampling/guidance.hpp"
 #include "tensor/operators.hpp"
 
@@ -84,7 +86,20 @@ class GuidedUNet final : public sampling::Denoiser {
 }  // namespace
 
 Tensor guidance_ramp(const Plan& plan) {
+  if (plan.request.loop) {
+    std::vector<float> ramp;
+    for (int64_t f = 0; f < plan.frames; ++f) {
+      const double risen = sampling::camera_progress(f, plan.frames, /*loop=*/true);
+      ramp.push_back(static_cast<float>(std::lerp(*plan.request.cfg_min, *plan.request.cfg_scale, risen)));
+    }
+    return at::tensor(ramp).view({1, plan.frames, 1, 1, 1});
+  }
   return at::linspace(*plan.request.cfg_min, *plan.request.cfg_scale, plan.frames).view({1, plan.frames, 1, 1, 1});
+}
+
+int64_t decode_neighbours(const Plan& plan) {
+  constexpr int64_t kNeighbours = 2;  // what one residual block of the decoder sees; more is hardly seen
+  return plan.frames_at_once < plan.frames ? kNeighbours : 0;
 }
 
 bool is_guided(const Plan& plan) {
@@ -139,7 +154,9 @@ void SvdPipeline::decode(const Latents& latents, const Plan& plan, FrameSink& si
   const c10::InferenceMode guard;
   const Tensor state = engine::to_tensor(latents).squeeze(0).to(vae_placement_.device, vae_placement_.dtype);
   const vae::AutoencoderKLTemporalDecoder& vae = *networks_.vae;
-  decode_frames(frame_decoder(vae, plan, /*frames_apart=*/false), vae.unscale(state), plan, sink, progress);
+  FrameDecoder decoder = frame_decoder(vae, plan, /*frames_apart=*/false);
+  decoder.neighbours = decode_neighbours(plan);
+  decode_frames(decoder, vae.unscale(state), plan, sink, progress);
 }
 
 }  // namespace t2v::models::svd
