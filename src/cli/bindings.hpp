@@ -122,6 +122,27 @@ inline void set_sampler(Invocation& invocation, const Option&, const ValueText& 
   invocation.request.sampler = parse_sampler(value.label, value.text);
 }
 
+inline void set_first_frame_sampler(Invocation& invocation, const Option&, const ValueText& value) {
+  invocation.first_frame.sampler = parse_sampler(value.label, value.text);
+}
+inline void set_first_frame_size(Invocation& invocation, const Option& option, const ValueText& value) {
+  const auto [width, height] = parse_size(value.label, value.text, integer_limit(option.max));
+  invocation.first_frame.width = width;
+  invocation.first_frame.height = height;
+}
+inline void get_first_frame_size(const Invocation& invocation, const Option& option, Json& object) {
+  const FirstFrameOptions& image = invocation.first_frame;
+  if (!image.width || !image.height) return;
+  object[std::string(option.name)] = std::to_string(*image.width) + "x" + std::to_string(*image.height);
+}
+/// As --model: by the name alone.
+inline void get_first_frame_model(const Invocation& invocation, const Option& option, Json& object) {
+  if (invocation.first_frame.model.empty()) return;
+  std::filesystem::path path = invocation.first_frame.model;
+  if (!path.has_filename()) path = path.parent_path();  // "folder/"
+  object[std::string(option.name)] = path_for_record(path);
+}
+
 inline void set_crf(Invocation& invocation, const Option& option, const ValueText& value) {
   assign(invocation.output.crf, option, value);
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,10 +38,17 @@ struct RunOptions {
   int64_t checkpoint_every = 0;       ///< keep the run's state every so many steps; 0: never
   std::filesystem::path from;         ///< take the settings from this file
   std::filesystem::path config;       ///< TOML/INI
-  std::string first_frame_model;           ///< makes the image that the video model sets in motion
-  std::filesystem::path keep_first_frame;  ///< where that image stays; empty: nowhere
   std::filesystem::path prompt_file;  ///< replaced by `prompt` before the run
   double min_psnr = -1;               ///< compare: below this is exit 1; -1: no limit
+};
+
+/// The image that a video model sets in motion, made from the prompt by another model.
+struct FirstFrameOptions {
+  std::string model;                              ///< empty: there is none
+  std::filesystem::path keep;                     ///< where the image stays; empty: nowhere
+  std::optional<int64_t> width, height, steps;
+  std::optional<double> cfg_scale;
+  std::string sampler;
 };
 
 /// Answers that need no engine.
@@ -71,9 +79,11 @@ struct Invocation {
   LoadOptions load;
   OutputOptions output;
   RunOptions run;
+  FirstFrameOptions first_frame;
   ShowOptions show;
   std::string settings_hash;  ///< content hash of the model that --from recorded; empty: none
   std::vector<std::string> lora_hashes;  ///< the same of its LoRAs, in their order
+  std::string first_frame_hash;          ///< the same of the model of its first frame
   Layer given;                ///< configuration file and command line, merged
 };
 

@@ -28,14 +28,15 @@ struct Rivals {
 constexpr std::array kRivals{
     Rivals{"frames", "seconds"},
     Rivals{"prompt", "prompt-file"},
+    Rivals{"image", "first-frame-model"},
     Rivals{"overwrite", "skip-existing"},
     Rivals{"verbose", "quiet"},
 };
 
 /// Facts about a run that are recorded beside its settings.
-constexpr std::array<std::string_view, 9> kSettingsFacts{
-    "schema",     "t2v",        "family",        "pipeline",    "model_hash",
-    "lora_hash",  "frame_size", "sampler_class", "ai_generated"};
+constexpr std::array<std::string_view, 10> kSettingsFacts{
+    "schema",    "t2v",              "family",     "pipeline",      "model_hash",
+    "lora_hash", "first_frame_hash", "frame_size", "sampler_class", "ai_generated"};
 
 const Given* given_in(const Layer& layer, std::string_view name) {
   const auto given = std::ranges::find(layer, name, &Given::name);

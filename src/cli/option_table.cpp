@@ -35,7 +35,8 @@ constexpr double kMaxInteger = 9223372036854775807.0;
 #define T2V_PLAIN(part, field) T2V_FIELD(part, field), nullptr
 
 constexpr std::string_view kCameraWords =
-    "pan-left pan-right tilt-up tilt-down zoom-in zoom-out roll-cw roll-ccw";
+    "pan-left pan-right tilt-up tilt-down zoom-in zoom-out roll-cw roll-ccw roll-right "
+    "roll-left";
 
 // clang-format off
 const std::array kOptions = std::to_array<Option>({
@@ -124,14 +125,22 @@ const std::array kOptions = std::to_array<Option>({
     // Conditioning
     {"image", "-i --init-img", "FILE", "conditioning image", Group::conditioning, kMake, T2V_SETTING(request, image)},
     {"first-frame-model", "", "PATH_OR_NAME", "image model that makes --image from the prompt, for models without text (SVD); takes --lora",
-     Group::conditioning, kGenerate | kDecode, T2V_SETTING(run, first_frame_model)},
-    {"keep-first-frame", "", "FILE", "keep that image (PNG)", Group::conditioning, kGenerate, T2V_PLAIN(run, keep_first_frame)},
+     Group::conditioning, kGenerate, T2V_FIELD(first_frame, model), get_first_frame_model},
+    {"keep-first-frame", "", "FILE.png", "keep that image", Group::conditioning, kGenerate, T2V_PLAIN(first_frame, keep)},
+    {"first-frame-size", "", "WxH", "its size (default: the shape of the video, as many pixels as its model's own size)",
+     Group::conditioning, kGenerate, set_first_frame_size, get_first_frame_size, 1, kMaxSide},
+    {"first-frame-steps", "", "N", "its denoising steps (default: its model's)",
+     Group::conditioning, kGenerate, T2V_SETTING(first_frame, steps), 1, 10000},
+    {"first-frame-cfg-scale", "", "X", "its guidance (default: its model's)",
+     Group::conditioning, kGenerate, T2V_SETTING(first_frame, cfg_scale), 0, 1000},
+    {"first-frame-sampler", "", "NAME", "its sampler (default: its model's)",
+     Group::conditioning, kGenerate, set_first_frame_sampler, get_field<&Invocation::first_frame, &FirstFrameOptions::sampler>},
     {"end-image", "", "FILE", "last image, where the family takes one", Group::conditioning, kMake, T2V_SETTING(request, end_image)},
     {"video", "", "FILE", "input video: any file libav reads, or a frame pattern like f%04d.png",
      Group::conditioning, kMake, T2V_SETTING(request, video)},
     {"strength", "", "X", "0 to 1: how much of --video or --image is re-made (default: the family's)",
      Group::conditioning, kMake, T2V_SETTING(request, strength), 0, 1},
-    {"camera", "", "MOVE[:STRENGTH]", "move of the camera: pan-left (the content moves right), pan-right, tilt-up, tilt-down, zoom-in, zoom-out, roll-cw, roll-ccw; strength 0 to 4, 1 if not given: a quarter of the frame; repeatable, moves add up. A MotionLoRA in --lora needs no --camera",
+    {"camera", "", "MOVE[:STRENGTH]", "move of the camera: pan-left (the content moves right), pan-right, tilt-up, tilt-down, zoom-in, zoom-out, roll-cw or roll-right, roll-ccw or roll-left; strength 0 to 4, 1 if not given: a quarter of the frame, or 20 degrees; repeatable, moves add up. A MotionLoRA in --lora whose name says the move makes it",
      Group::conditioning, kMake, add_camera, get_camera, 0, 4, kCameraWords, true},
     {"motion-bucket", "", "N", "amount of motion (SVD)", Group::conditioning, kMake, T2V_SETTING(request, motion_bucket), 0, 100000},
     {"noise-aug", "", "X", "noise added to the conditioning image (SVD)", Group::conditioning, kMake, T2V_SETTING(request, noise_aug), 0, 100},

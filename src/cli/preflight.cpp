@@ -189,6 +189,29 @@ Verdict check_output(const Invocation& invocation) {
   return exists && output.skip_existing ? Verdict::skip : Verdict::run;
 }
 
+/// What stays of the image that --first-frame-model makes.
+void check_first_frame(const Invocation& invocation) {
+  const FirstFrameOptions& image = invocation.first_frame;
+  if (image.model.empty()) {
+    for (const auto& given : invocation.given) {
+      if (!given.name.starts_with("first-frame-") && given.name != "keep-first-frame") continue;
+      throw Error(ErrorCode::usage, given.label + ": wanted --first-frame-model beside it, got none");
+    }
+    return;
+  }
+  if (image.keep.empty()) return;
+  const std::string label = "--keep-first-frame", path = image.keep.string();
+  if (image.keep.extension() != ".png" || path.find('%') != std::string::npos) {
+    throw Error(ErrorCode::usage, label + ": " + path + ": wanted a name like first.png, got another");
+  }
+  if (path == invocation.output.path) {
+    throw Error(ErrorCode::usage, label + ": wanted another file than --output, got " + path);
+  }
+  OutputOptions image_output = invocation.output;
+  image_output.skip_existing = false;  // is about the video
+  check_place(label, path, image_output);
+}
+
 }  // namespace
 
 std::string output_format(const OutputOptions& output) {
@@ -229,7 +252,10 @@ Verdict preflight(const Invocation& invocation) {
       throw Error(ErrorCode::usage, "--prompt: wanted a text, got none",
                   "for example: t2v --prompt \"a red circle moving to the right\" -o out.mp4");
     }
-    return check_output(invocation);
+    const Verdict verdict = check_output(invocation);
+    // Recorded settings may name the image's model.
+    if (verdict == Verdict::run && invocation.run.from.empty()) check_first_frame(invocation);
+    return verdict;
   }
   if (invocation.command == Command::decode) return check_output(invocation);
   return Verdict::run;

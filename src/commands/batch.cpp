@@ -95,7 +95,7 @@ class Batch {
       const Plan plan = model_for(asked).plan(prepared_request(asked));
       report({{"job", job.number},
               {"status", "planned"},
-              {"plan", plan_json(asked, plan, model_->info())}});
+              {"plan", plan_json({asked, plan, model_->info()})}});
       return;
     }
     if (journal_.is_done(job.id, asked.output.path)) return skip(job);

@@ -21,7 +21,9 @@ Invocation without_first_frame(Invocation invocation);
 class FirstFrame {
  public:
   /// Opens the image model and plans an image of the video's shape, as many pixels as the model was trained on.
-  FirstFrame(const Invocation& invocation, const Plan& video, const Tools& tools);
+  /// `video`: the request as the video model gets it, without the image. Error{usage} or Error{unsupported} when one of
+  /// the two models is not made for its part.
+  FirstFrame(const Invocation& invocation, const Model& video_model, const Request& video, const Tools& tools);
   ~FirstFrame();
   FirstFrame(const FirstFrame&) = delete;
   FirstFrame& operator=(const FirstFrame&) = delete;
@@ -30,17 +32,19 @@ class FirstFrame {
   void make(ConsoleProgress& progress);
   /// --keep-first-frame, or a temporary PNG that goes with this object.
   const std::filesystem::path& file() const { return file_; }
+  /// With what made the image in its record.
+  Invocation recorded(Invocation invocation) const;
 
-  const Invocation& invocation() const { return invocation_; }
+  Invocation invocation() const;  ///< of the image; its output is what stays
   const Plan& plan() const { return plan_; }
+  const Plan& video_plan() const { return video_plan_; }  ///< without the image
   const ModelInfo& info() const { return model_->info(); }
 
  private:
-  Invocation invocation_;  ///< of the image
-  std::filesystem::path file_;
-  bool is_kept_ = false;
+  Invocation invocation_;
+  std::filesystem::path file_, temporary_folder_;
   std::unique_ptr<Model> model_;
-  Plan plan_;
+  Plan plan_, video_plan_;
 };
 
 }  // namespace t2v::commands

@@ -2,6 +2,7 @@
 // `t2v --prompt`: a video from a prompt.
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "cli/preflight.hpp"
 #include "commands/first_frame.hpp"
@@ -33,12 +34,24 @@ Invocation with_unfinished_run(const Invocation& asked, const UnfinishedRun& run
   return merged;
 }
 
+/// An output that can't be written ends the run before an image is made for it.
+void try_output(const Invocation& invocation, const Plan& plan) {
+  if (invocation.output.path != "-") open_sink(invocation.output.path, video_spec(invocation.output, plan, {}));
+}
+
+void print_plans(const Invocation& invocation, const Plan& plan, const ModelInfo& model, const FirstFrame* image) {
+  if (!image) return print_plan({invocation, plan, model});
+  const Invocation image_invocation = image->invocation();
+  const PlannedRun first{image_invocation, image->plan(), image->info()};
+  print_plan({invocation, plan, model}, &first);
+}
+
 }  // namespace
 
 int generate(const Invocation& asked, const Tools& tools) {
   std::optional<UnfinishedRun> unfinished;
   if (!asked.run.resume_from.empty()) unfinished = read_unfinished_run(asked.run.resume_from);
-  const Invocation invocation = unfinished ? with_unfinished_run(asked, *unfinished) : with_recorded_settings(asked);
+  Invocation invocation = unfinished ? with_unfinished_run(asked, *unfinished) : with_recorded_settings(asked);
   const bool has_first_frame = makes_first_frame(invocation);
   const Invocation video = has_first_frame ? without_first_frame(invocation) : invocation;
   const auto model = open_checked_model(video, tools);
@@ -47,21 +60,19 @@ int generate(const Invocation& asked, const Tools& tools) {
   Request request = prepared_request(video);
   std::optional<FirstFrame> first_frame;
   if (has_first_frame) {
-    if (!request.image.empty()) {
-      throw Error(ErrorCode::usage, "--first-frame-model: wanted no --image beside it, got " + request.image.string());
-    }
-    request.decode_only = true;  // there is no image to check yet
-    first_frame.emplace(invocation, model->plan(request), tools);
+    first_frame.emplace(invocation, *model, request, tools);
+    if (unfinished) require_same_first_frame(*unfinished, first_frame->info());
+    invocation = first_frame->recorded(std::move(invocation));
     if (!invocation.run.dry_run) {
+      try_output(invocation, first_frame->video_plan());
       first_frame->make(progress);
       request.image = first_frame->file();
-      request.decode_only = false;
     }
   }
-  const Plan plan = model->plan(request);
+  const bool has_no_image = first_frame && invocation.run.dry_run;
+  const Plan plan = has_no_image ? first_frame->video_plan() : model->plan(request);
   if (invocation.run.dry_run) {
-    if (first_frame) print_plan(first_frame->invocation(), first_frame->plan(), first_frame->info());
-    print_plan(invocation, plan, model->info());
+    print_plans(invocation, plan, model->info(), first_frame ? &*first_frame : nullptr);
     return 0;
   }
   log::info("{}: seed {}, {}x{}, {} frames at {} fps, {} steps of {}, {} {}", model->info().name,

@@ -24,9 +24,11 @@ namespace {
 constexpr int kSchema = 1;
 
 /// Options that name files; relative ones belong to the folder that the run began in.
-constexpr std::array<std::string_view, 12> kPaths{"output", "save-latents", "init-latents",  "image",
-                                                  "end-image", "video",     "vae",           "text-encoder",
-                                                  "unet",   "motion-module", "lora",         "model"};
+constexpr std::array<std::string_view, 14> kPaths{
+    "output", "save-latents", "init-latents",  "image", "end-image", "video",             "vae", "text-encoder",
+    "unet",   "lora",         "motion-module", "model", "keep-first-frame", "first-frame-model"};
+/// Of these, the ones that may be names.
+constexpr std::array<std::string_view, 3> kNamed{"model", "lora", "first-frame-model"};
 /// Options that decode or print too, but change what is denoised.
 constexpr std::array<std::string_view, 5> kShaping{"from", "device", "dtype", "lora", "motion-module"};
 constexpr std::array<std::string_view, 4> kInputs{"image", "end-image", "video", "init-latents"};
@@ -52,7 +54,7 @@ std::string placed(const std::string& name, const std::string& value, const fs::
   const fs::path path = folder / value;
   const size_t weight = name == "lora" ? path.native().rfind(':') : std::string::npos;  // PATH:WEIGHT
   const bool is_there = fs::exists(path, ignored) || fs::exists(path.native().substr(0, weight), ignored);
-  return (name == "model" || name == "lora") && !is_there ? value : path.string();
+  return is_one_of(kNamed, name) && !is_there ? value : path.string();
 }
 
 [[noreturn]] void bad_file(const fs::path& file, const std::string& what) {
@@ -148,6 +150,7 @@ UnfinishedRun read_unfinished_run(const fs::path& file) {
     }
     for (const auto& [name, id] : about.at("inputs").items()) id.get<std::string>();
     if (!about.at("settings").is_object()) bad_file(file, "settings: wanted an object, got another type");
+    about.at("settings").value("first_frame_hash", std::string{});
   } catch (const Json::exception& error) {
     bad_file(file, std::string("its record can't be read: ") + error.what());
   }
@@ -169,7 +172,11 @@ cli::Invocation resumed_invocation(const cli::Invocation& asked, const Unfinishe
   }
   cli::Layer recorded = recorded_layer(run);
   require_same_inputs(run, recorded);
-  std::erase_if(recorded, [](const cli::Given& given) { return given.name == "seed"; });
+  std::erase_if(recorded, [](const cli::Given& given) {
+    // The first frame may have been kept already; it is made again for this run only.
+    const bool is_kept = given.name == "keep-first-frame" && fs::exists(given.values.back());
+    return given.name == "seed" || is_kept;
+  });
   recorded.push_back({"seed", {std::to_string(seed_of(run))}, run.file.filename().string() + ": seed"});
   try {
     return cli::build(cli::Command::generate, {}, cli::merge(std::move(recorded), beside));
@@ -185,6 +192,12 @@ void require_same_model(const UnfinishedRun& run, const ModelInfo& model) {
               run.file.string() + ": wanted the model that the run began with (" + run.about["model"].get<std::string>() +
                   "), got " + model.name + " with other content",
               "--model names the folder where that model is now");
+}
+
+void require_same_first_frame(const UnfinishedRun& run, const ModelInfo& image_model) {
+  if (run.about["settings"].value("first_frame_hash", std::string{}) == image_model.content_hash) return;
+  throw Error(ErrorCode::bad_input, run.file.string() + ": wanted the model that made the first frame, got " +
+                                        image_model.name + " with other content");
 }
 
 std::optional<UnfinishedRun> earlier_try(const fs::path& file, const cli::Invocation& job, const ModelInfo& model) {

@@ -32,6 +32,7 @@ cli::Invocation resumed_invocation(const cli::Invocation& asked, const Unfinishe
 
 /// Error{bad_input} unless the model is the one that the run began with.
 void require_same_model(const UnfinishedRun& run, const ModelInfo& model);
+void require_same_first_frame(const UnfinishedRun& run, const ModelInfo& image_model);
 
 /// The state that an earlier try of the same job left at `file`, with the job's seed; nothing when there is none that fits.
 std::optional<UnfinishedRun> earlier_try(const std::filesystem::path& file, const cli::Invocation& job,

@@ -8,8 +8,15 @@
 
 namespace t2v::commands {
 
-io::Json plan_json(const cli::Invocation& invocation, const Plan& plan, const ModelInfo& model);
+struct PlannedRun {
+  const cli::Invocation& invocation;
+  const Plan& plan;
+  const ModelInfo& model;
+};
+
+/// `first_frame`: the run before, whose image this one begins with. Its memory is free again by then.
+io::Json plan_json(const PlannedRun& run, const PlannedRun* first_frame = nullptr);
 /// Text, or JSON with --json, on standard output.
-void print_plan(const cli::Invocation& invocation, const Plan& plan, const ModelInfo& model);
+void print_plan(const PlannedRun& run, const PlannedRun* first_frame = nullptr);
 
 }  // namespace t2v::commands

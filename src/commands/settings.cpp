@@ -42,7 +42,7 @@ io::Json settings_of(const cli::Invocation& invocation, const Plan& plan, const 
                     {"model_hash", model.content_hash}};
   cli::Invocation resolved = invocation;
   resolved.request = plan.request;
-  if (!invocation.run.first_frame_model.empty()) {
+  if (!invocation.first_frame.model.empty()) {
     resolved.request.prompt = invocation.request.prompt;
     resolved.request.negative_prompt = invocation.request.negative_prompt;
     resolved.request.prompt_syntax = invocation.request.prompt_syntax;
@@ -62,6 +62,7 @@ io::Json settings_of(const cli::Invocation& invocation, const Plan& plan, const 
   cli::write_settings(resolved, settings);
   for (const LoraInfo& lora : model.loras) settings["lora_hash"].push_back(lora.content_hash);
   if (model.loras.empty() && !invocation.lora_hashes.empty()) settings["lora_hash"] = invocation.lora_hashes;
+  if (!invocation.first_frame_hash.empty()) settings["first_frame_hash"] = invocation.first_frame_hash;
   settings["sampler_class"] = plan.sampler_class;
   settings["device"] = plan.device;
   settings["dtype"] = plan.dtype;
@@ -92,9 +93,11 @@ cli::Invocation with_settings(const cli::Invocation& invocation, const std::stri
   cli::Invocation merged = cli::build(cli::Command::generate, invocation.operands,
                                       cli::merge(recorded, invocation.given));
   merged.command = invocation.command;
-  if (object.contains("model_hash") && object["model_hash"].is_string()) {
-    merged.settings_hash = object["model_hash"].get<std::string>();
-  }
+  const auto text_at = [&](const char* key) {
+    return object.contains(key) && object[key].is_string() ? object[key].get<std::string>() : std::string{};
+  };
+  merged.settings_hash = text_at("model_hash");
+  merged.first_frame_hash = text_at("first_frame_hash");
   const bool has_own_loras =
       std::ranges::find(invocation.given, "lora", &cli::Given::name) != invocation.given.end();
   if (!has_own_loras && object.contains("lora_hash") && object["lora_hash"].is_array()) {

@@ -284,6 +284,14 @@ TEST(Camera, takes_moves_with_and_without_a_strength) {
   EXPECT_THAT(error_of([] { parse({"--camera", "pan-lef"}); }).what(), HasSubstr("--camera: wanted"));
   EXPECT_EQ(error_of([] { parse({"--camera", "pan-left:5"}); }).code(), ErrorCode::usage);
   EXPECT_EQ(error_of([] { parse({"--camera", "pan-left:"}); }).code(), ErrorCode::usage);
+  for (const std::string word : {"pan-left", "pan-right", "tilt-up", "tilt-down", "zoom-in", "zoom-out", "roll-cw",
+                                 "roll-ccw", "roll-left", "roll-right"}) {
+    using Moves = std::vector<std::pair<std::string, double>>;
+    EXPECT_EQ(parse({"--camera", word + ":0.25"}).request.camera, (Moves{{word, 0.25}}));
+  }
+  for (const std::string word : {"", "pan", "zoom", "left", "pan-left:x", "pan-left:-1", "pan-left:1:2", "pan-left=1", ":1"}) {
+    EXPECT_EQ(error_of([&] { parse({"--camera", word}); }).code(), ErrorCode::usage) << word;
+  }
 }
 
 /// A request with every field at random, sometimes absent.

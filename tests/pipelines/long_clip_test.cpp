@@ -10,9 +10,14 @@
 
 #include <gtest/gtest.h>
 
+#include <c10/core/InferenceMode.h>
+
+#include "engine/latents.hpp"
 #include "models/clip.hpp"
 #include "pipelines/whole_run.hpp"
+#include "sampling/camera.hpp"
 #include "sampling/windows.hpp"
+#include "tensor/operators.hpp"
 
 namespace t2v::test {
 namespace {
@@ -38,13 +43,16 @@ struct Clip {
   std::vector<std::vector<double>> frames;
 };
 
-/// Frames as the network made them, not enlarged.
-Clip make_clip(Request request) {
+/// A plan for frames as the network makes them, not enlarged.
+Plan own_size_plan(Request request) {
   request.width = embedded().model->info().width;
   request.height = embedded().model->info().height;
-  const Plan plan = embedded().model->plan(request);
+  return embedded().model->plan(request);
+}
+
+Clip decoded(const Latents& latents, const Plan& plan) {
   MemorySink sink;
-  embedded().pipeline->decode(embedded().pipeline->denoise(plan, embedded().progress), plan, sink, embedded().progress);
+  embedded().pipeline->decode(latents, plan, sink, embedded().progress);
   Clip clip{plan.width, plan.height, {}};
   const auto pixels = static_cast<size_t>(plan.width * plan.height);
   for (size_t f = 0; f < static_cast<size_t>(plan.frames); ++f) {
@@ -56,6 +64,11 @@ Clip make_clip(Request request) {
     clip.frames.push_back(std::move(frame));
   }
   return clip;
+}
+
+Clip make_clip(const Request& request) {
+  const Plan plan = own_size_plan(request);
+  return decoded(embedded().pipeline->denoise(plan, embedded().progress), plan);
 }
 
 /// Mean absolute difference of two frames, of 255.
@@ -170,6 +183,66 @@ TEST(Camera, moves_the_content_where_it_says) {
   EXPECT_LE(moved_by("pan-right").x, -kLeast);
   EXPECT_GE(moved_by("tilt-up").y, kLeast);
   EXPECT_LE(moved_by("tilt-down").y, -kLeast);
+}
+
+/// How much the last frame of a clip differs from its first one moved by `move`, where both show the same.
+double mismatch(const Clip& clip, const sampling::CameraMove& move) {
+  const auto width = static_cast<double>(clip.width), height = static_cast<double>(clip.height);
+  const double scale = std::exp(-move.zoom), cosine = std::cos(move.clockwise), sine = std::sin(move.clockwise);
+  double sum = 0, count = 0;
+  for (int64_t row = 0; row < clip.height; ++row) {
+    for (int64_t column = 0; column < clip.width; ++column) {
+      const double x = static_cast<double>(column) + 0.5 - width / 2 - move.right * width;
+      const double y = static_cast<double>(row) + 0.5 - height / 2 - move.down * height;
+      const double from_x = scale * (cosine * x + sine * y) + width / 2 - 0.5;
+      const double from_y = scale * (cosine * y - sine * x) + height / 2 - 0.5;
+      if (from_x < 0 || from_y < 0 || from_x > width - 2 || from_y > height - 2) continue;
+      const auto left = static_cast<size_t>(from_x), top = static_cast<size_t>(from_y);
+      const double u = from_x - static_cast<double>(left), v = from_y - static_cast<double>(top);
+      const auto first = [&](size_t dx, size_t dy) {
+        return clip.frames.front()[(top + dy) * static_cast<size_t>(clip.width) + left + dx];
+      };
+      const double wanted = (1 - v) * ((1 - u) * first(0, 0) + u * first(1, 0)) + v * ((1 - u) * first(0, 1) + u * first(1, 1));
+      sum += std::fabs(wanted - clip.frames.back()[static_cast<size_t>(row * clip.width + column)]);
+      ++count;
+    }
+  }
+  return sum / count;
+}
+
+/// Two frames: a picture of the model, and the same decoded from latents that the camera has moved.
+Clip moved_picture(const sampling::CameraMove& move) {
+  Request request = prompt(3);
+  request.prompt = "a white square standing still on a black background";
+  request.frames = 2;
+  const Plan plan = own_size_plan(request);
+  static const Latents latents = embedded().pipeline->denoise(plan, embedded().progress);
+  constexpr int64_t kFrameDim = 2;
+  at::Tensor clip = engine::to_tensor(latents);
+  clip.select(kFrameDim, 1).copy_(clip.select(kFrameDim, 0));
+  return decoded(engine::to_latents(sampling::warp_clip(clip, move, kFrameDim, /*loop=*/false)), plan);
+}
+
+// What is seen after decoding moves as the words say, and as far: found as the size of the same move that explains the
+// last frame best, of all from three quarters of the strength backwards to half as much again.
+TEST(Camera, every_word_moves_decoded_frames_as_far_as_its_strength) {
+  const c10::InferenceMode guard;
+  for (const auto& word : sampling::camera_words()) {
+    for (const double strength : {0.5, 1.0}) {
+      const Clip clip = moved_picture(word.move * strength);
+      double best = 0, least = mismatch(clip, {});
+      const double still = least;
+      for (double size = -0.75; size <= 1.5; size += 0.05) {
+        const double now = mismatch(clip, word.move * size);
+        if (now < least) least = now, best = size;
+      }
+      // 2.4 pixels of 64 in a pan, less than half a latent. What is enlarged has its edges between the latents it had:
+      // they are drawn up to half a latent further out.
+      const double tolerance = 0.15 + (word.move.zoom > 0 ? 0.3 * strength : 0);
+      EXPECT_NEAR(best, strength, tolerance) << word.name;
+      EXPECT_LE(least, 0.6 * still) << word.name << " " << strength;
+    }
+  }
 }
 
 }  // namespace

@@ -19,7 +19,8 @@ CALLERS = ("scripts/t2v --prompt", "scripts/test")
 PUBLISHED = {"text-to-video-ms-1.7b": "", "zeroscope_v2_576w": "", "zeroscope_v2_XL": "", "potat1": "",
              "stable-video-diffusion-img2vid": "-svd", "stable-video-diffusion-img2vid-xt-1-1": "-svd"}
 # What users keep as single files, in the folder CHECKPOINT-sd.
-SINGLE_FILES = {"v1-5-pruned-emaonly.safetensors": "model.safetensors", "realisticVision.safetensors": "model.safetensors"}
+SINGLE_FILES = {"v1-5-pruned-emaonly.safetensors": "model.safetensors", "realisticVision.safetensors": "model.safetensors",
+                "svd_xt.safetensors": "svd_xt.safetensors"}
 MOTION_MODULES = ("v3_sd15_mm.ckpt", "animatediff_lightning_4step_comfyui.safetensors")
 
 

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// Long clips and loops of every UNet family: all frames of a clip begin from one noise, so that whatever differs between
+// neighbours is the network's and the windows' doing.
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "models/clip.hpp"
+#include "pipelines/whole_run.hpp"
+#include "sampling/windows.hpp"
+#include "support/svd_checkpoint.hpp"
+
+namespace t2v::test {
+namespace {
+
+using Frame = std::vector<float>;
+
+/// A tiny model of a family, loaded once.
+class Family {
+ public:
+  static Family& named(const std::string& name) {
+    static std::map<std::string, std::unique_ptr<Family>> all;
+    auto& one = all[name];
+    if (!one) one.reset(new Family(name));
+    return *one;
+  }
+
+  Request request(int64_t frames) const {
+    Request out{.width = 32, .height = 32, .frames = frames, .steps = 6, .cfg_scale = 1.5, .seed = 3};
+    if (name_ == "svd") {
+      out.image = image_;
+    } else {
+      out.prompt = "x";
+      out.sampler = "ddim";
+    }
+    return out;
+  }
+  Plan plan(const Request& request) const { return model_->plan(request); }
+
+  /// Latents, frame by frame.
+  std::vector<Frame> clip(Request request) {
+    const Plan plan = model_->plan(request);
+    const int64_t frames = plan.frames, frame_axis = name_ == "svd" ? 1 : 2;
+    const auto& shape = plan.latent_shape;
+    const int64_t outer = frame_axis == 1 ? 1 : shape[1];
+    const int64_t inner = std::accumulate(shape.begin() + frame_axis + 1, shape.end(), int64_t{1}, std::multiplies<>());
+    const Frame noise = formula_input("clip", Shape{outer, inner});
+    Frame all;
+    for (int64_t o = 0; o < outer; ++o) {
+      for (int64_t f = 0; f < frames; ++f) all.insert(all.end(), noise.begin() + o * inner, noise.begin() + (o + 1) * inner);
+    }
+    TensorWriter file;
+    file.add("latents", shape, all);
+    request.init_latents = folder_.path() / "noise.safetensors";
+    file.write(request.init_latents);
+    const Latents latents = pipeline_->denoise(model_->plan(request), progress_);
+    std::vector<Frame> out(static_cast<size_t>(frames));
+    for (int64_t o = 0; o < outer; ++o) {
+      for (int64_t f = 0; f < frames; ++f) {
+        const auto begin = latents.data.begin() + (o * frames + f) * inner;
+        out[static_cast<size_t>(f)].insert(out[static_cast<size_t>(f)].end(), begin, begin + inner);
+      }
+    }
+    return out;
+  }
+
+ private:
+  explicit Family(std::string name) : name_(std::move(name)) {
+    const fs::path path = folder_.path() / "model";
+    LoadOptions options{.model = path.string(), .device = "cpu"};
+    if (name_ == "svd") {
+      write_svd_checkpoint(path);
+      image_ = write_picture(folder_.path(), 32, 32);
+    } else if (name_ == "animatediff") {
+      write_sd_folder(path, "sd1", sd_golden()["runs"]["animate_v3"]["scheduler"]);
+      options.motion_module = folder_.path() / "adapter";
+      write_adapter_folder(options.motion_module, "v3");
+    } else {
+      const io::Json golden = pipelines_golden();
+      write_tiny_checkpoint(path, golden, golden["runs"]["default"]["scheduler"]);
+    }
+    model_ = open_model(options);
+    pipeline_ = model_->load(progress_);
+  }
+
+  TempFolder folder_;
+  std::string name_;
+  fs::path image_;
+  Progress progress_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<Pipeline> pipeline_;
+};
+
+double difference(const Frame& a, const Frame& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += std::pow(static_cast<double>(a[i]) - b[i], 2);
+  return std::sqrt(sum / static_cast<double>(a.size()));
+}
+
+double mean(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+class FamilyClip : public testing::TestWithParam<const char*> {
+ protected:
+  Family& family() const { return Family::named(GetParam()); }
+
+  /// How much more two frames differ across an end of a window of the last step than elsewhere.
+  double seam_ratio(const Request& request) const {
+    const Plan plan = family().plan(request);
+    const auto frames = static_cast<size_t>(plan.frames);
+    std::vector<bool> is_seam(frames + 1, false);
+    for (const auto& window : sampling::windows_at(models::window_options(plan), *plan.request.steps - 1)) {
+      is_seam[static_cast<size_t>(window.front())] = true;
+      is_seam[static_cast<size_t>(window.back() + 1)] = true;
+    }
+    const std::vector<Frame> clip = family().clip(request);
+    std::vector<double> seams, inside;
+    for (size_t f = 1; f < frames; ++f) (is_seam[f] ? seams : inside).push_back(difference(clip[f - 1], clip[f]));
+    return mean(seams) / mean(inside);
+  }
+};
+
+TEST_P(FamilyClip, of_64_frames_has_no_seams) {
+  Request request = family().request(64);
+  request.context = 16;
+  const double blended = seam_ratio(request);
+  request.context_overlap = 0;
+  request.context_blend = "flat";
+  const double cut = seam_ratio(request);
+  RecordProperty("blended", std::to_string(blended));
+  RecordProperty("cut", std::to_string(cut));
+  EXPECT_LE(blended, 1.1) << "without blending " << cut;
+  EXPECT_LE(blended, cut) << "the measure sees what blending is for";
+}
+
+TEST_P(FamilyClip, that_loops_leads_from_its_last_frame_into_its_first) {
+  for (const int64_t frames : {12, 40}) {  // within a window, and in windows around the circle
+    Request request = family().request(frames);
+    request.context = 16;
+    const std::vector<Frame> open = family().clip(request);
+    request.loop = true;
+    const std::vector<Frame> loop = family().clip(request);
+    std::vector<double> neighbours;
+    for (size_t f = 1; f < loop.size(); ++f) neighbours.push_back(difference(loop[f - 1], loop[f]));
+    const double closing = difference(loop.back(), loop.front()), gap = difference(open.back(), open.front());
+    const double most = *std::ranges::max_element(neighbours);
+    EXPECT_LE(closing, 1.25 * most) << frames << " frames, neighbours " << mean(neighbours) << ", open " << gap;
+    EXPECT_LE(closing, gap);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, FamilyClip, testing::Values("modelscope", "animatediff", "svd"),
+                         [](const auto& info) { return std::string(info.param); });
+
+}  // namespace
+}  // namespace t2v::test
