@@ -51,6 +51,10 @@ struct Request {
   std::optional<double> cfg_scale;         ///< <= 1: no classifier-free guidance
   std::optional<double> cfg_min;           ///< start of the per-frame guidance ramp
   std::optional<double> guidance_rescale;  ///< phi of arXiv 2305.08891, 0 = off
+  /// What trades exactness for time, all off by default. `fast` is a preset of the two others where they are absent.
+  bool fast = false;
+  std::optional<double> cfg_from, cfg_until;  ///< guidance only in this part of the steps, 0..1
+  std::optional<int64_t> deepcache;           ///< all layers of a UNet only in every n-th step (arXiv 2312.00858)
   std::string sampler;                     ///< contract name ("ddim", "dpmpp_2m"); empty: the checkpoint's
   std::string sigmas;                      ///< "karras exponential beta sgm_uniform simple"; empty: the checkpoint's
   std::string spacing;                     ///< "leading linspace trailing"; empty: the checkpoint's

@@ -3,6 +3,7 @@
 // real runs.
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "cli/values.hpp"
 #include "commands/bench_frames.hpp"
 #include "commands/bench_profile.hpp"
+#include "commands/bench_shortcuts.hpp"
 #include "commands/job.hpp"
 #include "commands/settings.hpp"
 #include "commands/tools.hpp"
@@ -82,7 +84,8 @@ struct Rows {
 Rows measure_model(const Invocation& invocation, const Tools& tools, const std::string& part) {
   const auto wants = [&](std::string_view name) { return part == "all" || part == name; };
   const auto model = open_checked_model(invocation, tools);
-  const Plan plan = model->plan(prepared_request(invocation));
+  const Request request = prepared_request(invocation);
+  const Plan plan = model->plan(request);
   BenchTimes times(invocation.run.profile);
   const auto start = std::chrono::steady_clock::now();
   const auto pipeline = model->load(times);
@@ -123,8 +126,21 @@ Rows measure_model(const Invocation& invocation, const Tools& tools, const std::
     out.rows.push_back(with_cpu(row("vae", "frame", seconds, plan.decode_flops, rates.flops), cpu));
     add_profile("vae", Stage::decode, frames);
   }
+  if (takes_shortcuts(plan.request) && wants("unet")) {
+    out.rows.push_back(shortcut_row(*model, *pipeline, request));
+  }
   if (part == "all") out.rows.push_back(row("whole", "clip", {whole_clip(*pipeline, plan, load)}));
   return out;
+}
+
+/// The line below a row of shortcut_row().
+std::string shortcut_text(const Json& item) {
+  char text[120];
+  std::snprintf(text, sizeof text, "        %.2f times as fast as the exact run (%.5f s); frames ",
+                item["ratio"].get<double>(), item["exact_seconds"].get<double>());
+  if (item["psnr_db"].is_null()) return std::string(text) + "are equal\n";
+  return std::string(text) + "differ by " + cli::number_text(std::round(10 * item["psnr_db"].get<double>()) / 10) +
+         " dB PSNR\n";
 }
 
 void print_table(const Json& rows) {
@@ -141,6 +157,7 @@ void print_table(const Json& rows) {
                     100 * item["share_of_gemm"].get<double>(), item["median_cpu_seconds"].get<double>());
     }
     out += std::string(line) + "\n";
+    if (item.contains("exact_seconds")) out += shortcut_text(item);
   }
   cli::print_data(out);
 }

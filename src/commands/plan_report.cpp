@@ -36,6 +36,11 @@ std::string sampling_lines(const Plan& plan) {
   const Request& request = plan.request;
   std::string out = "sampling  " + std::to_string(request.steps.value_or(0)) + " steps of " + plan.sampler_class;
   if (request.cfg_scale) out += ", guidance " + cli::number_text(*request.cfg_scale);
+  if (request.cfg_from.value_or(0) > 0 || request.cfg_until.value_or(1) < 1) {
+    out += " from " + cli::number_text(request.cfg_from.value_or(0)) + " to " +
+           cli::number_text(request.cfg_until.value_or(1)) + " of the steps";
+  }
+  if (request.deepcache.value_or(1) > 1) out += ", all layers every " + std::to_string(*request.deepcache) + " steps";
   out += ", seed " + std::to_string(request.seed.value_or(0)) + "\n";
   if (plan.frames_at_once < plan.frames) {
     out += "windows   " + std::to_string(plan.frames_at_once) + " frames at once, " +

@@ -4,7 +4,19 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "sampling/denoiser.hpp"
+
 namespace t2v::sampling {
+
+/// The part of a run in which guidance is on, as shares of its steps: early steps gain nothing by it and late ones little
+/// (Kynkaanniemi et al. 2404.07724; Castillo et al. 2312.12487).
+struct GuidanceInterval {
+  double from = 0, until = 1;
+  bool contains(const StepContext& step) const {
+    const double share = static_cast<double>(step.index) / static_cast<double>(step.count);
+    return share >= from && share < until;
+  }
+};
 
 /// uncond + scale * (cond - uncond) (Ho and Salimans 2207.12598). Any shape.
 at::Tensor combine_cfg(const at::Tensor& uncond, const at::Tensor& cond, double scale);

@@ -120,6 +120,22 @@ TEST_F(LongRun, Row52_an_interrupted_run_continues_to_the_same_bytes) {
   }
 }
 
+TEST_F(LongRun, Row52_what_shortcuts_keep_between_steps_is_resumed_too) {
+  const auto quick = [&](const std::string& file) {
+    return with(line(out(file), 60), {"--cfg-scale", "2", "--cfg-until", "0.9", "--deepcache", "3"});
+  };
+  ASSERT_EQ(testing_support::run_program(quick("whole.mp4")).code, 0);
+  const std::string state = out("a.mp4.state.safetensors"), err = (folder_ / "err").string();
+  // Every 7th: between two steps that run all layers.
+  const pid_t child = start(with(quick("a.mp4"), {"--checkpoint-every", "7"}), err);
+  ASSERT_TRUE(wait_until_exists(state, child)) << read_all(err);
+  kill(child, SIGKILL);
+  EXPECT_EQ(wait_for(child), 137);
+  const ProgramResult resumed = testing_support::run_program({kProgram, "--resume", state});
+  EXPECT_EQ(resumed.code, 0) << resumed.err;
+  EXPECT_TRUE(read_all(out("a.mp4")) == read_all(out("whole.mp4")));
+}
+
 TEST_F(LongRun, a_state_goes_only_with_its_model_its_flags_and_its_version) {
   const std::string state = out("a.mp4.state.safetensors"), err = (folder_ / "err").string();
   const pid_t child = start(with(line(out("a.mp4"), 999), {"--checkpoint-every", "1"}), err);

@@ -326,6 +326,10 @@ Request random_request(std::mt19937& random) {
   if (coin()) request.cfg_scale = real() * 20;
   if (coin()) request.cfg_min = real() * 3;
   if (coin()) request.guidance_rescale = real();
+  if (coin()) request.fast = true;
+  if (coin()) request.cfg_from = real();
+  if (coin()) request.cfg_until = real();
+  if (coin()) request.deepcache = count(9);
   if (coin())
     request.sampler = std::string(sampler_names()[random() % sampler_names().size()].name);
   if (coin()) request.prompt_at = {{count(9), "a: b"}, {0, ""}};
@@ -377,6 +381,10 @@ TEST(Settings, any_request_survives_the_way_through_json) {
     ASSERT_EQ(after.request.prompt_syntax, before.request.prompt_syntax);
     ASSERT_EQ(after.request.fps, before.request.fps);
     ASSERT_EQ(after.request.cfg_scale, before.request.cfg_scale);
+    ASSERT_EQ(after.request.fast, before.request.fast);
+    ASSERT_EQ(after.request.cfg_from, before.request.cfg_from);
+    ASSERT_EQ(after.request.cfg_until, before.request.cfg_until);
+    ASSERT_EQ(after.request.deepcache, before.request.deepcache);
     ASSERT_EQ(after.request.seed, before.request.seed);
     ASSERT_EQ(after.request.context, before.request.context);
     ASSERT_EQ(after.request.loop, before.request.loop);

@@ -106,6 +106,17 @@ TEST(UNet3DForward, leaves_its_inputs_as_they_were) {
   EXPECT_TRUE(is_close(unet.forward(sample, 500.0, text), first, 0.0));
 }
 
+TEST(UNet3DForward, kept_features_stand_for_the_layers_that_made_them) {
+  const c10::InferenceMode guard;
+  const UNet3DConditionModel unet = build("basic");
+  const Tensor sample = formula_tensor("sample", {1, 4, 2, 8, 8});
+  const Tensor text = formula_tensor("encoder_hidden_states", {1, 7, 16});
+  t2v::models::unet::DeepFeature deep;
+  const Tensor exact = unet.forward(sample, 500.0, text, &deep);
+  deep.reuse = true;
+  EXPECT_TRUE(is_close(unet.forward(sample, 500.0, text, &deep), exact, 0.0));
+}
+
 TEST(UNet3DForward, runs_on_shapes_alone) {
   const c10::InferenceMode guard;
   WeightStore store = WeightStore::shapes_only();

@@ -95,6 +95,18 @@ TEST(SvdUNetForward, leaves_its_inputs_as_they_were) {
   EXPECT_TRUE(is_close(unet.forward(sample, 1.5, token, ids), first, 0.0));
 }
 
+TEST(SvdUNetForward, kept_features_stand_for_the_layers_that_made_them) {
+  const c10::InferenceMode guard;
+  const UNetSpatioTemporalConditionModel unet = build("basic");
+  const Tensor sample = formula_tensor("sample", {1, 2, 8, 8, 8});
+  const Tensor token = formula_tensor("encoder_hidden_states", {1, 1, 24});
+  const std::vector<double> ids{6, 127, 0.02};
+  t2v::models::unet::DeepFeature deep;
+  const Tensor exact = unet.forward(sample, 1.5, token, ids, &deep);
+  deep.reuse = true;
+  EXPECT_TRUE(is_close(unet.forward(sample, 1.5, token, ids, &deep), exact, 0.0));
+}
+
 TEST(SvdUNetForward, runs_on_shapes_alone) {
   const c10::InferenceMode guard;
   WeightStore store = WeightStore::shapes_only();

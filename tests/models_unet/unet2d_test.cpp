@@ -88,6 +88,23 @@ TEST(UNet2DForward, frames_may_have_prompts_of_their_own) {
   EXPECT_TRUE(is_close(unet.forward(sample, 20.0, text.repeat_interleave(3, 0)), unet.forward(sample, 20.0, text), 1e-6));
 }
 
+TEST(UNet2DForward, kept_features_stand_for_the_layers_that_made_them) {
+  const c10::InferenceMode guard;
+  const io::Json& spec = golden("motion.v1");
+  WeightStore store = test::formula_store(test::read_manifest(spec["tensors"]));
+  const UNet2DConditionModel unet(config_of(spec["config"]), store.root());
+  const Tensor sample = formula_tensor("sample", {1, 4, 3, 8, 8});
+  const Tensor text = formula_tensor("encoder_hidden_states", {1, 7, 16});
+  const Tensor exact = unet.forward(sample, 20.0, text);
+  DeepFeature deep;
+  EXPECT_TRUE(is_close(unet.forward(sample, 20.0, text, {}, &deep), exact, 0.0));
+  deep.reuse = true;
+  EXPECT_TRUE(is_close(unet.forward(sample, 20.0, text, {}, &deep), exact, 0.0));
+  const Tensor later = unet.forward(sample, 500.0, text, {}, &deep);
+  EXPECT_FALSE(is_close(later, unet.forward(sample, 500.0, text), 1e-5)) << "the deep layers did not see the new step";
+  EXPECT_FALSE(is_close(later, exact, 1e-5)) << "the last layer did";
+}
+
 int64_t count(const UNet2DConfig& config) {
   WeightStore store = WeightStore::shapes_only();
   const UNet2DConditionModel unet(config, store.root());

@@ -20,6 +20,18 @@ TEST(Guidance, scale_one_is_the_conditional_prediction) {
   EXPECT_TRUE(at::equal(combine_cfg_batch(at::cat({u, c}), 7.5), combine_cfg(u, c, 7.5)));
 }
 
+TEST(Guidance, an_interval_is_a_part_of_the_steps) {
+  const auto guided = [](GuidanceInterval interval, int64_t count) {
+    std::string out;
+    for (int64_t i = 0; i < count; ++i) out += interval.contains({.index = i, .count = count}) ? '1' : '0';
+    return out;
+  };
+  EXPECT_EQ(guided({}, 3), "111");
+  EXPECT_EQ(guided({0, 0.6}, 10), "1111110000");
+  EXPECT_EQ(guided({0.25, 0.75}, 4), "0110");
+  EXPECT_EQ(guided({0, 0}, 2), "00");
+}
+
 TEST(Guidance, a_ramp_gives_each_frame_its_own_scale) {
   const at::Tensor u = pattern({1, 3, 2}, 1);  // [B, F, C]
   const at::Tensor c = pattern({1, 3, 2}, 2);

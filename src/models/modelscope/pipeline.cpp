@@ -15,6 +15,7 @@
 #include "models/decode.hpp"
 #include "models/run.hpp"
 #include "models/text/run_text.hpp"
+#include "models/unet/feature_cache.hpp"
 #include "sampling/guidance.hpp"
 #include "tensor/operators.hpp"
 
@@ -30,30 +31,36 @@ at::Tensor to_video(const at::Tensor& state) { return state.transpose(0, 1).unsq
 /// UNet, prompt and guidance as one Denoiser.
 class GuidedUNet final : public sampling::Denoiser {
  public:
-  GuidedUNet(engine::Reloadable<UNet3DConditionModel>& unet, const text::RunText& text, double cfg_scale,
-             double guidance_rescale)
+  GuidedUNet(engine::Reloadable<UNet3DConditionModel>& unet, const text::RunText& text, const Request& request)
       : unet_(unet),
         text_(text),
-        cfg_scale_(cfg_scale),
-        guidance_rescale_(guidance_rescale) {}
+        cfg_scale_(*request.cfg_scale),
+        guidance_rescale_(*request.guidance_rescale),
+        interval_{*request.cfg_from, *request.cfg_until},
+        features_(*request.deepcache) {}
 
   at::Tensor predict(const at::Tensor& x, const sampling::StepContext& step) override {
     const c10::ScalarType dtype = unet_.placement().dtype;
-    const bool guided = text_.guided();
+    const bool guided = text_.guided() && interval_.contains(step);
     const at::Tensor video = to_video(x).to(dtype);
     const at::Tensor input = guided ? at::cat({video, video}, 0) : video;
-    const at::Tensor output = unet_.get().forward(input, step.timestep, text_.states(step.frames).to(dtype));
+    const at::Tensor states = text_.states(step.frames, guided).to(dtype);
+    const at::Tensor output = unet_.get().forward(input, step.timestep, states, features_.at(step));
     if (!guided) return to_state(output);
     const auto halves = output.chunk(2, 0);
     const at::Tensor guided_output = sampling::combine_cfg(halves[0], halves[1], cfg_scale_);
     return to_state(sampling::rescale_noise_cfg(guided_output, halves[1], guidance_rescale_));
   }
   bool use_fp32(bool on) override { return unet_.use_fp32(on); }
+  std::map<std::string, at::Tensor> state() const override { return features_.state(); }
+  void set_state(const std::map<std::string, at::Tensor>& state) override { features_.set_state(state); }
 
  private:
   engine::Reloadable<UNet3DConditionModel>& unet_;
   const text::RunText& text_;
   double cfg_scale_, guidance_rescale_;
+  sampling::GuidanceInterval interval_;
+  unet::FeatureCache features_;
 };
 
 }  // namespace
@@ -98,7 +105,7 @@ Latents ModelScopePipeline::denoise(const Plan& plan, Progress& progress) {
       text::encode_run(*networks_.text_encoder, request, *request.cfg_scale > 1.0, plan.frames, progress);
 
   Rng rng = run_rng(request, placement_);
-  GuidedUNet denoiser(networks_.unet, text, *request.cfg_scale, *request.guidance_rescale);
+  GuidedUNet denoiser(networks_.unet, text, request);
   const ClipRun run{.plan = plan, .scheduler = scheduler_config_, .denoiser = denoiser, .frame_dim = 0, .rng = rng,
                     .progress = progress};
   return engine::to_latents(to_video(sample_clip(run, start(plan, rng))));

@@ -85,20 +85,21 @@ Tensor UNet3DConditionModel::embed_time(std::span<const double> timesteps,
 
 Tensor UNet3DConditionModel::forward(const Tensor& sample, std::span<const double> timesteps,
                                      const Tensor& encoder_hidden_states,
-                                     const std::optional<Tensor>& timestep_cond) const {
+                                     const std::optional<Tensor>& timestep_cond, unet::DeepFeature* deep) const {
   const int64_t frames = sample.size(2);
   const Conditioning given{embed_time(timesteps, timestep_cond), encoder_hidden_states, frames};
   // [B, C, F, H, W] -> [B*F, C, H, W], channels-last: frame f of video b is image b*F + f
   Tensor x = sample.transpose(1, 2).flatten(0, 1).contiguous(at::MemoryFormat::ChannelsLast);
   x = transformer_in_.forward(conv_in_.forward(x), frames);
-  x = unet::run_body(std::move(x), given, down_blocks_, mid_block_, up_blocks_);
+  x = unet::run_body(std::move(x), given, down_blocks_, mid_block_, up_blocks_, deep);
   x = conv_out_.forward(conv_norm_out_.forward_silu(x));
   return x.unflatten(0, {sample.size(0), frames}).transpose(1, 2);
 }
 
 Tensor UNet3DConditionModel::forward(const Tensor& sample, double timestep,
-                                     const Tensor& encoder_hidden_states) const {
-  return forward(sample, std::vector<double>(static_cast<size_t>(sample.size(0)), timestep), encoder_hidden_states);
+                                     const Tensor& encoder_hidden_states, unet::DeepFeature* deep) const {
+  return forward(sample, std::vector<double>(static_cast<size_t>(sample.size(0)), timestep), encoder_hidden_states, {},
+                 deep);
 }
 
 }  // namespace t2v::models::modelscope

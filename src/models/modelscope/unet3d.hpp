@@ -26,11 +26,12 @@ class UNet3DConditionModel {
 
   /// sample [B, C, F, H, W], one timestep for each of B, encoder_hidden_states [B, L, D] or [B*F, L, D], timestep_cond
   /// [B, time_cond_proj_dim] where the model takes one and the caller has one -> [B, C', F, H, W]. Any F >= 1, any
-  /// H and W >= 1. All tensors placed like the weights.
+  /// H and W >= 1. All tensors placed like the weights. deep: see unet/feature_cache.hpp.
   Tensor forward(const Tensor& sample, std::span<const double> timesteps, const Tensor& encoder_hidden_states,
-                 const std::optional<Tensor>& timestep_cond = {}) const;
+                 const std::optional<Tensor>& timestep_cond = {}, unet::DeepFeature* deep = nullptr) const;
   /// The same timestep for the whole batch.
-  Tensor forward(const Tensor& sample, double timestep, const Tensor& encoder_hidden_states) const;
+  Tensor forward(const Tensor& sample, double timestep, const Tensor& encoder_hidden_states,
+                 unet::DeepFeature* deep = nullptr) const;
 
   const UNet3DConfig& config() const { return config_; }
 

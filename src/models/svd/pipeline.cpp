@@ -22,6 +22,7 @@
 #include "models/decode.hpp"
 #include "models/run.hpp"
 #include "models/svd/image_conditioning.hpp"
+#include "models/unet/feature_cache.hpp"
 #include "models/vae/autoencoder_kl.hpp"
 #include "sampling/camera.hpp"
 #include "sampling/guidance.hpp"
@@ -49,31 +50,36 @@ class GuidedUNet final : public sampling::Denoiser {
     Tensor latents;  // [1, 1, C, h, w]
   };
   GuidedUNet(engine::Reloadable<UNetSpatioTemporalConditionModel>& unet, Image image, std::array<double, 3> ids,
-             std::optional<Tensor> ramp, double guidance_rescale)
+             std::optional<Tensor> ramp, const Request& request)
       : unet_(unet),
         image_(std::move(image)),
         ids_(ids),
         ramp_(std::move(ramp)),
-        guidance_rescale_(guidance_rescale) {}
+        guidance_rescale_(*request.guidance_rescale),
+        interval_{*request.cfg_from, *request.cfg_until},
+        features_(*request.deepcache) {}
 
   Tensor predict(const Tensor& x, const sampling::StepContext& step) override {
-    const Tensor with_image = call(x, step, image_);
-    if (!ramp_) return with_image;
+    const Tensor with_image = call(x, step, image_, features_.at(step, "image"));
+    if (!ramp_ || !interval_.contains(step)) return with_image;
     // Without an image both of its forms are zeros. The two calls follow each other: at this network's sizes one fills
     // the machine, and a batch of two would need twice the memory.
-    const Tensor without = call(x, step, {at::zeros_like(image_.token), at::zeros_like(image_.latents)});
+    const Tensor without = call(x, step, {at::zeros_like(image_.token), at::zeros_like(image_.latents)},
+                                features_.at(step, "nothing"));
     const Tensor ramp = sampling::frames_of(*ramp_, /*frame_dim=*/1, step).to(x.device(), with_image.scalar_type());
     const Tensor guided = sampling::combine_cfg(without, with_image, ramp);
     return sampling::rescale_noise_cfg(guided, with_image, guidance_rescale_);
   }
   bool use_fp32(bool on) override { return unet_.use_fp32(on); }
+  std::map<std::string, Tensor> state() const override { return features_.state(); }
+  void set_state(const std::map<std::string, Tensor>& state) override { features_.set_state(state); }
 
  private:
-  Tensor call(const Tensor& x, const sampling::StepContext& step, const Image& image) {
+  Tensor call(const Tensor& x, const sampling::StepContext& step, const Image& image, unet::DeepFeature* deep) {
     const c10::ScalarType dtype = unet_.placement().dtype;
     const Tensor latents = image.latents.expand({-1, x.size(1), -1, -1, -1});
     const Tensor input = at::cat({x.to(dtype), latents.to(dtype)}, 2);
-    return unet_.get().forward(input, step.timestep, image.token.to(dtype), ids_);
+    return unet_.get().forward(input, step.timestep, image.token.to(dtype), ids_, deep);
   }
 
   engine::Reloadable<UNetSpatioTemporalConditionModel>& unet_;
@@ -81,6 +87,8 @@ class GuidedUNet final : public sampling::Denoiser {
   std::array<double, 3> ids_;
   std::optional<Tensor> ramp_;  // [1, F, 1, 1, 1]; absent: no classifier-free guidance
   double guidance_rescale_;
+  sampling::GuidanceInterval interval_;
+  unet::FeatureCache features_;
 };
 
 }  // namespace
@@ -144,7 +152,7 @@ Latents SvdPipeline::denoise(const Plan& plan, Progress& progress) {
   constexpr int64_t kFrameDim = 1;
   const Tensor noise = initial_noise(plan, kFrameDim, placement_, rng);
   GuidedUNet denoiser(networks_.unet, {image.token, image.latents}, added_time_ids(request, placement_.dtype),
-                      is_guided(plan) ? std::optional(guidance_ramp(plan)) : std::nullopt, *request.guidance_rescale);
+                      is_guided(plan) ? std::optional(guidance_ramp(plan)) : std::nullopt, request);
   const ClipRun run{.plan = plan, .scheduler = scheduler_config_, .denoiser = denoiser, .frame_dim = kFrameDim,
                     .rng = rng, .progress = progress};
   return engine::to_latents(sample_clip(run, {noise, {}}));

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "models/svd/unet.hpp"
 
-#include <algorithm>
 #include <array>
 #include <string_view>
+#include <utility>
 
-#include <ATen/ops/cat.h>
 #include <ATen/ops/silu.h>
 
 #include "core/check.hpp"
@@ -43,44 +42,23 @@ BlockOptions block_options(const UNetSpatioTemporalConfig& c, size_t level, doub
 }
 
 std::vector<DownBlock> down_blocks(const UNetSpatioTemporalConfig& c, const Weights& w) {
-  const std::vector<int64_t>& channels = c.block_out_channels;
-  std::vector<DownBlock> blocks;
-  for (size_t i = 0; i < channels.size(); ++i) {
-    const Weights block = w.at(static_cast<int64_t>(i));
-    const std::string& type = c.down_block_types[i];
-    const double eps = type.starts_with("CrossAttn") ? kCrossDownEps : kDownEps;
-    DownBlock& made = blocks.emplace_back();
-    for (int64_t j = 0; j < c.layers_per_block[i]; ++j) {
-      const int64_t arriving = channels[j > 0 || i == 0 ? i : i - 1];
-      made.layers.emplace_back(block, j, arriving, channels[i], block_options(c, i, eps, type));
-    }
-    if (i + 1 < channels.size()) {
-      made.downsampler.emplace(block.at("downsamplers.0"), nn::DownsampleOptions{.channels = channels[i]});
-    }
-  }
-  return blocks;
+  constexpr int64_t kPadding = 1;
+  return unet::make_down_blocks<Layer>(
+      w, c.block_out_channels, c.layers_per_block, kPadding,
+      [&](size_t level, const Weights& block, const unet::LayerChannels& layer) {
+        const std::string& type = c.down_block_types[level];
+        const double eps = type.starts_with("CrossAttn") ? kCrossDownEps : kDownEps;
+        return Layer(block, layer.index, layer.in, layer.out, block_options(c, level, eps, type));
+      });
 }
 
 std::vector<UpBlock> up_blocks(const UNetSpatioTemporalConfig& c, const Weights& w) {
-  const std::vector<int64_t>& channels = c.block_out_channels;
-  const size_t levels = channels.size();
-  std::vector<UpBlock> blocks;
-  for (size_t i = 0; i < levels; ++i) {
-    const size_t level = levels - 1 - i;
-    const Weights block = w.at(static_cast<int64_t>(i));
-    const int64_t layers = c.layers_per_block[level] + 1;
-    UpBlock& made = blocks.emplace_back();
-    for (int64_t j = 0; j < layers; ++j) {
-      const int64_t arriving = channels[j > 0 || i == 0 ? level : level + 1];
-      const int64_t skip = channels[j + 1 == layers && level > 0 ? level - 1 : level];
-      made.layers.emplace_back(block, j, arriving + skip, channels[level],
-                               block_options(c, level, kUpEps, c.up_block_types[i]));
-    }
-    if (level > 0) {
-      made.upsampler.emplace(block.at("upsamplers.0"), channels[level]);
-    }
-  }
-  return blocks;
+  return unet::make_up_blocks<Layer>(
+      w, c.block_out_channels, c.layers_per_block,
+      [&](size_t level, const Weights& block, const unet::LayerChannels& layer) {
+        const std::string& type = c.up_block_types[c.block_out_channels.size() - 1 - level];
+        return Layer(block, layer.index, layer.in, layer.out, block_options(c, level, kUpEps, type));
+      });
 }
 
 }  // namespace
@@ -154,41 +132,15 @@ Tensor UNetSpatioTemporalConditionModel::embed(double timestep, std::span<const 
 
 Tensor UNetSpatioTemporalConditionModel::forward(const Tensor& sample, double timestep,
                                                  const Tensor& encoder_hidden_states,
-                                                 std::span<const double> added_time_ids) const {
+                                                 std::span<const double> added_time_ids,
+                                                 unet::DeepFeature* deep) const {
   const int64_t batch = sample.size(0), frames = sample.size(1);
   T2V_CHECK(encoder_hidden_states.size(1) == 1, "attention to one image token is folded at load");
   T2V_CHECK(static_cast<int64_t>(added_time_ids.size()) == batch * config_.added_ids(), "one row of ids a video");
   const Conditioning given{embed(timestep, added_time_ids), encoder_hidden_states, frames};
-  // Every level halves the size, so below a size of 2^n the skips are not exactly half as large as the level above.
-  const int64_t factor = int64_t{1} << (up_blocks_.size() - 1);
-  const bool match_skips = sample.size(3) % factor != 0 || sample.size(4) % factor != 0;
-
   // [B, F, C, H, W] -> [B*F, C, H, W], channels-last: frame f of video b is image b*F + f
   Tensor x = conv_in_.forward(sample.flatten(0, 1).contiguous(at::MemoryFormat::ChannelsLast));
-  std::vector<Tensor> skips{x};
-  for (const DownBlock& block : down_blocks_) {
-    for (const Layer& layer : block.layers) {
-      x = layer.forward(x, given);
-      skips.push_back(x);
-    }
-    if (block.downsampler) {
-      x = block.downsampler->forward(x);
-      skips.push_back(x);
-    }
-  }
-  x = mid_block_.forward(x, given);
-  for (const UpBlock& block : up_blocks_) {
-    for (const Layer& layer : block.layers) {
-      x = at::cat({x, skips.back()}, 1);
-      skips.pop_back();
-      x = layer.forward(x, given);
-    }
-    if (!block.upsampler) {
-      continue;
-    }
-    const auto size = std::array{skips.back().size(2), skips.back().size(3)};
-    x = match_skips ? block.upsampler->forward(x, size) : block.upsampler->forward(x);
-  }
+  x = unet::run_body(std::move(x), given, down_blocks_, mid_block_, up_blocks_, deep);
   x = conv_out_.forward(conv_norm_out_.forward_silu(x));
   return x.unflatten(0, {batch, frames});
 }

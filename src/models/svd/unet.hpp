@@ -13,9 +13,9 @@
 
 #include "models/svd/config.hpp"
 #include "models/svd/layers.hpp"
+#include "models/unet/body.hpp"
 #include "nn/conv.hpp"
 #include "nn/norm.hpp"
-#include "nn/resample.hpp"
 #include "nn/spatio_temporal_resnet.hpp"
 #include "nn/time_embedding.hpp"
 #include "tensor/weights.hpp"
@@ -44,10 +44,8 @@ struct Layer {
   std::optional<TransformerSpatioTemporalModel> attention;  // attentions.{index}
 };
 
-struct DownBlock {
-  std::vector<Layer> layers;
-  std::optional<nn::Downsample2D> downsampler;
-};
+using DownBlock = unet::DownBlock<Layer>;
+using UpBlock = unet::UpBlock<Layer>;
 
 struct MidBlock {
   MidBlock(const Weights& w, int64_t channels, const BlockOptions& options);
@@ -58,19 +56,14 @@ struct MidBlock {
   Layer second;                       // resnets.1
 };
 
-struct UpBlock {
-  std::vector<Layer> layers;
-  std::optional<nn::Upsample2D> upsampler;
-};
-
 class UNetSpatioTemporalConditionModel {
  public:
   UNetSpatioTemporalConditionModel(const UNetSpatioTemporalConfig& config, const Weights& w);
 
   /// sample [B, F, C, H, W]; one timestep; image token [B, 1, D]; added_time_ids [B][added_ids()], row by row
-  /// -> [B, F, C', H, W]. Any F, H, W >= 1. All tensors placed like the weights.
+  /// -> [B, F, C', H, W]. Any F, H, W >= 1. All tensors placed like the weights. deep: see feature_cache.hpp.
   Tensor forward(const Tensor& sample, double timestep, const Tensor& encoder_hidden_states,
-                 std::span<const double> added_time_ids) const;
+                 std::span<const double> added_time_ids, unet::DeepFeature* deep = nullptr) const;
 
   const UNetSpatioTemporalConfig& config() const { return config_; }
   int64_t folded_elements() const;  ///< parameters of the file that folding at load leaves out of memory

@@ -56,12 +56,12 @@ void check_text(const Request& request, int64_t frames) {
   t2v::text::parse_prompt(request.negative_prompt.value_or(""), syntax);
 }
 
-at::Tensor RunText::states(std::span<const int64_t> frames) const {
+at::Tensor RunText::states(std::span<const int64_t> frames, bool with_negative) const {
   at::Tensor shown = prompt;
   if (by_frame() && !frames.empty()) {
     shown = prompt.index_select(0, at::tensor(at::IntArrayRef(frames.data(), frames.size()), at::TensorOptions(c10::kLong)).to(prompt.device()));
   }
-  if (!guided()) return shown;
+  if (!guided() || !with_negative) return shown;
   return at::cat({negative.expand({shown.size(0), -1, -1}), shown}, 0);
 }
 

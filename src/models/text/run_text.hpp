@@ -24,8 +24,9 @@ struct RunText {
   bool guided() const { return negative.defined(); }
   bool by_frame() const { return prompt.size(0) > 1; }
   /// [negative, prompt] for a network call on these frames of the clip (empty: all): [B, L, D], or [B*F, L, D] by frame,
-  /// which is how networks take text that differs from frame to frame. Without guidance the prompt alone.
-  at::Tensor states(std::span<const int64_t> frames = {}) const;
+  /// which is how networks take text that differs from frame to frame. Without guidance, or where it is left out, the
+  /// prompt alone.
+  at::Tensor states(std::span<const int64_t> frames = {}, bool with_negative = true) const;
 };
 
 /// Encodes the text of `request` for a clip of `frames` frames, as one stage of `progress`. The texts of --prompt-at are

@@ -14,6 +14,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/cat.h>
 
+#include "models/unet/feature_cache.hpp"
 #include "nn/resample.hpp"
 #include "tensor/weights.hpp"
 
@@ -91,9 +92,7 @@ struct UpBlock {
   template <class Given>
   Tensor forward(Tensor x, const Given& given, std::vector<Tensor>& skips, bool match_next_skip) const {
     for (const Layer& layer : layers) {
-      x = at::cat({x, skips.back()}, 1);
-      skips.pop_back();
-      x = layer.forward(x, given);
+      x = forward_layer(layer, x, given, skips);
     }
     if (!upsampler) {
       return x;
@@ -104,14 +103,36 @@ struct UpBlock {
     return upsampler->forward(x, std::array{skips.back().size(2), skips.back().size(3)});
   }
 
+  /// The last block, from the features that enter its last layer where `deep` has them from an earlier step.
+  template <class Given>
+  Tensor forward_last(Tensor x, const Given& given, std::vector<Tensor>& skips, DeepFeature* deep) const {
+    for (size_t i = 0; i + 1 < layers.size(); ++i) {
+      x = forward_layer(layers[i], x, given, skips);
+    }
+    if (deep) deep->kept = x;
+    return forward_layer(layers.back(), x, given, skips);
+  }
+
+  template <class Given>
+  static Tensor forward_layer(const Layer& layer, const Tensor& x, const Given& given, std::vector<Tensor>& skips) {
+    const Tensor both = at::cat({x, skips.back()}, 1);
+    skips.pop_back();
+    return layer.forward(both, given);
+  }
+
   std::vector<Layer> layers;
   std::optional<nn::Upsample2D> upsampler;
 };
 
-/// From conv_in's output [B*F, C, H, W] to conv_norm_out's input, same shape. Any H and W.
+/// From conv_in's output [B*F, C, H, W] to conv_norm_out's input, same shape. Any H and W. deep: features to keep or to
+/// use again; may be null.
 template <class Layer, class Middle, class Given>
 Tensor run_body(Tensor x, const Given& given, const std::vector<DownBlock<Layer>>& down, const Middle& middle,
-                const std::vector<UpBlock<Layer>>& up) {
+                const std::vector<UpBlock<Layer>>& up, DeepFeature* deep = nullptr) {
+  if (deep && deep->reuse && deep->fits(x)) {
+    std::vector<Tensor> skips{x};
+    return UpBlock<Layer>::forward_layer(up.back().layers.back(), deep->kept, given, skips);
+  }
   // Every level halves the size, so below a size of 2^n the skips are not exactly half as large as the level above.
   const int64_t factor = int64_t{1} << (up.size() - 1);
   const bool match_skips = x.size(2) % factor != 0 || x.size(3) % factor != 0;
@@ -120,10 +141,10 @@ Tensor run_body(Tensor x, const Given& given, const std::vector<DownBlock<Layer>
     x = block.forward(x, given, skips);
   }
   x = middle.forward(x, given);
-  for (const auto& block : up) {
-    x = block.forward(x, given, skips, match_skips);
+  for (size_t i = 0; i + 1 < up.size(); ++i) {
+    x = up[i].forward(x, given, skips, match_skips);
   }
-  return x;
+  return up.back().forward_last(x, given, skips, deep);
 }
 
 /// The blocks of the way down. `make_layer(level, block weights, LayerChannels)` -> Layer.

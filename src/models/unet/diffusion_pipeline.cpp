@@ -12,6 +12,7 @@
 #include "models/run.hpp"
 #include "models/text/run_text.hpp"
 #include "models/unet/diffusion.hpp"
+#include "models/unet/feature_cache.hpp"
 #include "nn/time_embedding.hpp"
 #include "sampling/guidance.hpp"
 
@@ -28,7 +29,9 @@ class GuidedUNet final : public sampling::Denoiser {
       : unet_(unet),
         text_(text),
         cfg_scale_(*request.cfg_scale),
-        guidance_rescale_(*request.guidance_rescale) {
+        guidance_rescale_(*request.guidance_rescale),
+        interval_{*request.cfg_from, *request.cfg_until},
+        features_(*request.deepcache) {
     if (const auto width = unet.get().config().time_cond_proj_dim) {
       // diffusers' get_guidance_scale_embedding: the sinusoids of a timestep 1000 (w - 1), sines first.
       const std::array scaled{(cfg_scale_ - 1.0) * 1000.0};
@@ -39,24 +42,29 @@ class GuidedUNet final : public sampling::Denoiser {
 
   at::Tensor predict(const at::Tensor& x, const sampling::StepContext& step) override {
     const c10::ScalarType dtype = unet_.placement().dtype;
-    const bool guided = text_.guided();
+    const bool guided = text_.guided() && interval_.contains(step);
     const at::Tensor video = x.to(dtype);
     const at::Tensor input = guided ? at::cat({video, video}, 0) : video;
     std::optional<at::Tensor> guidance;
     if (guidance_) guidance = guidance_->to(dtype);
-    const at::Tensor output = unet_.get().forward(input, step.timestep, text_.states(step.frames).to(dtype), guidance);
+    const at::Tensor states = text_.states(step.frames, guided).to(dtype);
+    const at::Tensor output = unet_.get().forward(input, step.timestep, states, guidance, features_.at(step));
     if (!guided) return output;
     const auto halves = output.chunk(2, 0);
     const at::Tensor guided_output = sampling::combine_cfg(halves[0], halves[1], cfg_scale_);
     return sampling::rescale_noise_cfg(guided_output, halves[1], guidance_rescale_);
   }
   bool use_fp32(bool on) override { return unet_.use_fp32(on); }
+  std::map<std::string, at::Tensor> state() const override { return features_.state(); }
+  void set_state(const std::map<std::string, at::Tensor>& state) override { features_.set_state(state); }
 
  private:
   engine::Reloadable<UNet2DConditionModel>& unet_;
   const text::RunText& text_;
   std::optional<at::Tensor> guidance_;  // [1, time_cond_proj_dim]
   double cfg_scale_, guidance_rescale_;
+  sampling::GuidanceInterval interval_;
+  FeatureCache features_;
 };
 
 /// [1, C, F, h, w] of latents that may lack the frame axis.

@@ -122,7 +122,7 @@ UNet2DConditionModel::UNet2DConditionModel(const UNet2DConfig& c, const Weights&
 
 Tensor UNet2DConditionModel::forward(const Tensor& sample, std::span<const double> timesteps,
                                      const Tensor& encoder_hidden_states,
-                                     const std::optional<Tensor>& timestep_cond) const {
+                                     const std::optional<Tensor>& timestep_cond, DeepFeature* deep) const {
   const int64_t frames = sample.size(2);
   T2V_CHECK(!config_.motion || frames <= config_.motion->max_frames, "more frames than motion modules have positions");
   const Tensor sinusoids = nn::timesteps(timesteps, {.channels = config_.block_out_channels[0],
@@ -134,15 +134,15 @@ Tensor UNet2DConditionModel::forward(const Tensor& sample, std::span<const doubl
   // [B, C, F, H, W] -> [B*F, C, H, W], channels-last: frame f of video b is image b*F + f
   Tensor x = sample.transpose(1, 2).flatten(0, 1).contiguous(at::MemoryFormat::ChannelsLast);
   x = conv_in_.forward(x);
-  x = run_body(std::move(x), given, down_blocks_, mid_block_, up_blocks_);
+  x = run_body(std::move(x), given, down_blocks_, mid_block_, up_blocks_, deep);
   x = conv_out_.forward(conv_norm_out_.forward_activated(x, out_activation_));
   return x.unflatten(0, {sample.size(0), frames}).transpose(1, 2);
 }
 
 Tensor UNet2DConditionModel::forward(const Tensor& sample, double timestep, const Tensor& encoder_hidden_states,
-                                     const std::optional<Tensor>& timestep_cond) const {
+                                     const std::optional<Tensor>& timestep_cond, DeepFeature* deep) const {
   return forward(sample, std::vector<double>(static_cast<size_t>(sample.size(0)), timestep), encoder_hidden_states,
-                 timestep_cond);
+                 timestep_cond, deep);
 }
 
 }  // namespace t2v::models::unet

@@ -48,12 +48,12 @@ class UNet2DConditionModel {
   /// sample [B, C, F, H, W], one timestep for each of B, encoder_hidden_states [B, L, D] or one for each frame
   /// [B*F, L, D], timestep_cond [B, time_cond_proj_dim] where the model takes one and the caller has one
   /// -> [B, C', F, H, W]. Any H and W >= 1; F at most motion->max_frames where there are motion modules. All tensors
-  /// placed like the weights.
+  /// placed like the weights. deep: see feature_cache.hpp.
   Tensor forward(const Tensor& sample, std::span<const double> timesteps, const Tensor& encoder_hidden_states,
-                 const std::optional<Tensor>& timestep_cond = {}) const;
+                 const std::optional<Tensor>& timestep_cond = {}, DeepFeature* deep = nullptr) const;
   /// The same timestep for the whole batch.
   Tensor forward(const Tensor& sample, double timestep, const Tensor& encoder_hidden_states,
-                 const std::optional<Tensor>& timestep_cond = {}) const;
+                 const std::optional<Tensor>& timestep_cond = {}, DeepFeature* deep = nullptr) const;
 
   const UNet2DConfig& config() const { return config_; }
 

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the flags that trade exactness for time (--fast, --deepcache, --cfg-from, --cfg-until) cost and save.
+#pragma once
+
+#include "io/config.hpp"
+#include "t2v/pipeline.hpp"
+
+namespace t2v::commands {
+
+/// Whether this plan differs from the exact run.
+bool takes_shortcuts(const Request& planned);
+/// Makes the clip of `request` and the exact one from the same seed -> a row with the seconds of both samplings and the
+/// PSNR of the frames. The request has a seed.
+io::Json shortcut_row(const Model& model, Pipeline& pipeline, const Request& request);
+
+}  // namespace t2v::commands
