@@ -20,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 using Words = std::vector<std::string>;
 
-constexpr int64_t kSide = 96;
+constexpr int64_t kSide = 64;
 
 class LongClip : public testing::TestWithParam<const char*> {
  protected:
@@ -36,8 +36,9 @@ class LongClip : public testing::TestWithParam<const char*> {
     const std::string family = GetParam(), path = (folder_ / "model").string();
     if (family == "svd") {
       test::write_svd_checkpoint(path);
+      // Few frames decoded at once: what large blocks leave of the heap fills up over some hundred frames.
       return {"-m", path, "--image", test::write_picture(folder_, kSide, kSide).string(), "--cfg-scale", "1",
-              "--context", "16"};
+              "--context", "16", "--decode-chunk", "4"};
     }
     if (family == "modelscope") {
       const io::Json golden = test::pipelines_golden();
@@ -79,13 +80,13 @@ TEST_P(LongClip, of_256_frames_takes_the_memory_of_64_and_its_latents) {
   EXPECT_NEAR(static_cast<double>(shorter.bytes), 64.0 * kFrame, kHeader);
   EXPECT_NEAR(static_cast<double>(longer.bytes), 256.0 * kFrame, kHeader);
   // State, network input, sum, prediction, the sampler's step and its history; then what allocators keep by chance.
-  constexpr int64_t kMore = 256 - 64, kLatents = kMore * 4 * (kSide / 8) * (kSide / 8) * 4, kChance = 7 << 20;
+  constexpr int64_t kMore = 256 - 64, kLatents = kMore * 4 * (kSide / 8) * (kSide / 8) * 4, kChance = 4 << 20;
   const int64_t growth = longer.peak - shorter.peak;
   RecordProperty("peak_of_64", std::to_string(shorter.peak));
   RecordProperty("growth", std::to_string(growth));
   EXPECT_LE(growth, 6 * kLatents + kChance);
-  // Decoded frames alone would be three times as much.
-  static_assert(kMore * kSide * kSide * 3 * 4 >= 2 * (6 * kLatents + kChance));
+  // Decoded frames alone would be half as much again.
+  static_assert(2 * kMore * kSide * kSide * 3 * 4 >= 3 * (6 * kLatents + kChance));
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, LongClip, testing::Values("modelscope", "animatediff", "svd"),
