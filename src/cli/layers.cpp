@@ -38,6 +38,12 @@ constexpr std::array<std::string_view, 10> kSettingsFacts{
     "schema",    "t2v",              "family",     "pipeline",      "model_hash",
     "lora_hash", "first_frame_hash", "frame_size", "sampler_class", "ai_generated"};
 
+/// What a record may choose: the result, and where it was computed. A video from a stranger must not say what is written,
+/// or where, or which file is read as the prompt.
+bool is_recorded(const Option& option) {
+  return option.get || option.name == "model" || option.name == "device" || option.name == "dtype";
+}
+
 const Given* given_in(const Layer& layer, std::string_view name) {
   const auto given = std::ranges::find(layer, name, &Given::name);
   return given == layer.end() ? nullptr : &*given;
@@ -139,6 +145,7 @@ Layer read_json(const Json& object, const std::string& where, bool recorded) {
       throw Error(ErrorCode::usage, label + ": wanted a flag name, got an unknown one",
                   did_you_mean(key, names));
     }
+    if (recorded && !is_recorded(*option)) continue;
     if (given_in(layer, option->name)) {
       throw Error(ErrorCode::usage, label + ": wanted each setting once, got '" +
                                         std::string(option->name) + "' twice");

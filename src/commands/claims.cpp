@@ -125,7 +125,8 @@ bool take_over(const fs::path& file, const std::string& stale, int depth) {
 }
 
 bool acquire(const fs::path& file, int depth) {
-  constexpr int kAttempts = 10, kDeepest = 3;
+  // Each heir that is killed in the middle leaves one more claim; the first that comes through takes all of them away.
+  constexpr int kAttempts = 10, kDeepest = 32;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     std::error_code ignored;
     fs::create_directory(file.parent_path(), ignored);

@@ -14,7 +14,6 @@ namespace t2v::engine {
 namespace {
 
 constexpr int kLoading = 1 << 20;
-constexpr int kRunning = 32 << 20;  // glibc's upper bound, where its own adjustment would end
 
 }  // namespace
 
@@ -25,8 +24,8 @@ LoadMemoryScope::LoadMemoryScope() { mallopt(M_MMAP_THRESHOLD, kLoading); }
 
 LoadMemoryScope::~LoadMemoryScope() {
   return_freed_pages();
-  mallopt(M_MMAP_THRESHOLD, kRunning);
-  mallopt(M_TRIM_THRESHOLD, 2 * kRunning);
+  mallopt(M_MMAP_THRESHOLD, kOwnPagesBytes);  // glibc's upper bound, where its own adjustment would end
+  mallopt(M_TRIM_THRESHOLD, kTrimBytes);
 }
 
 #else

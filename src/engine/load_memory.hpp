@@ -2,7 +2,12 @@
 // Keeps a process near the memory that its tensors need.
 #pragma once
 
+#include <cstdint>
+
 namespace t2v::engine {
+
+constexpr int64_t kOwnPagesBytes = int64_t{32} << 20;  // from here on, in a run, a block gets pages of its own
+constexpr int64_t kTrimBytes = 2 * kOwnPagesBytes;     // so much free at the end of the heap goes back to the system
 
 /// For programs, once at start: one heap for all threads. Almost all memory is asked for by one thread, and every further
 /// heap keeps what it once held (15 MB in a small run). Does nothing outside glibc.

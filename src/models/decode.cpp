@@ -13,6 +13,7 @@
 
 #include "engine/finite.hpp"
 #include "engine/frames.hpp"
+#include "engine/load_memory.hpp"
 #include "engine/stage.hpp"
 #include "media/scale.hpp"
 #include "tensor/operators.hpp"
@@ -92,6 +93,7 @@ void decode_frames(const FrameDecoder& decoder, const at::Tensor& latents, const
   const int64_t chunk = plan.request.decode_chunk.value_or(default_decode_chunk(plan, latents.is_cuda()));
   const auto scaler = make_scaler(latents.size(3) * decoder.factor, latents.size(2) * decoder.factor, plan);
   ChunkDecoder chunks(decoder);
+  engine::return_freed_pages();  // denoising is over, and what it leaves has other sizes
   engine::StageScope stage(progress, Stage::decode, frames);
   for (int64_t first = 0; first < frames; first += chunk) {
     const int64_t count = std::min(chunk, frames - first);

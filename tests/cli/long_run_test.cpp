@@ -271,6 +271,31 @@ TEST_F(LongRun, Row80_Row81_Row82_a_poor_environment_changes_nothing) {
   }
 }
 
+TEST_F(LongRun, Row50_too_little_memory_ends_with_exit_code_5_and_no_file) {
+  const std::vector<std::string> words{kProgram, "-m", (folder_ / "model").string(), "-p",     "a", "-s", "7",
+                                       "--size", "1024x1024", "--frames", "64", "--steps", "1", "-t", "1",
+                                       "-o",     out("a.mp4"), "-q"};
+  const ProgramResult result = testing_support::run_program(words, [] {
+    const rlimit small{1'500'000'000, 1'500'000'000};
+    setrlimit(RLIMIT_AS, &small);
+  });
+  EXPECT_EQ(result.code, 5) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("out of memory"));
+  EXPECT_THAT(result.err, HasSubstr("hint: try fewer --frames"));
+  EXPECT_THAT(listing(), ElementsAre());
+}
+
+TEST_F(LongRun, Row78_the_number_of_threads_changes_no_byte) {
+  std::string first;
+  for (const char* threads : {"1", "2", "3"}) {
+    const auto words = with(line(out("a.y4m"), 3), {"-y", "-q", "-t", threads});
+    ASSERT_EQ(testing_support::run_program(words).code, 0);
+    const std::string bytes = read_all(out("a.y4m"));
+    if (first.empty()) first = bytes;
+    EXPECT_TRUE(bytes == first) << threads << " threads";
+  }
+}
+
 TEST_F(LongRun, Row58_many_processes_on_one_output_leave_one_whole_file) {
   const auto words = with(line(out("a.y4m"), 1), {"-q"});
   ASSERT_EQ(testing_support::run_program(words).code, 0);

@@ -408,6 +408,16 @@ TEST(Settings, Row76_paths_lose_their_folders) {
   EXPECT_EQ(settings.dump().find("somebody"), std::string::npos);
 }
 
+TEST(Settings, Row75_a_record_never_says_what_is_written_or_which_prompt_is_read) {
+  const Layer layer = read_json(Json::parse(R"({"output":"/etc/passwd","overwrite":true,"save-latents":"a","num_frames":2,
+      "keep-first-frame":"b","prompt-file":"/etc/shadow","config":"c","from":"d","resume-from":"e","format":"null",
+      "model":"m","device":"cpu","dtype":"fp32"})"),
+                                "x.mp4", true);
+  std::vector<std::string> names;
+  for (const auto& given : layer) names.push_back(given.name);
+  EXPECT_THAT(names, testing::ElementsAre("frames", "model", "device", "dtype"));
+}
+
 TEST(Settings, unknown_keys_of_a_later_version_are_passed_over) {
   const Layer layer = read_json(
       Json::parse(R"({"schema":9,"t2v":"9.0","hologram":true,"steps":3,"ai_generated":true})"),

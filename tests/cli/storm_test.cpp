@@ -216,5 +216,23 @@ TEST_F(Storm, a_claim_of_the_dead_goes_to_exactly_one_heir) {
   }
 }
 
+TEST_F(Storm, heirs_that_die_as_well_do_not_block_a_job) {
+  fs::create_directory(file("claims"));
+  const std::string claim = file("claims/job");
+  std::string name = claim;
+  for (int i = 0; i < 8; ++i, name += ".heir") {
+    const pid_t dead = fork();
+    if (dead == 0) {
+      const auto held = commands::try_claim(name);
+      kill(getpid(), SIGKILL);
+    }
+    wait_for(dead);
+    ASSERT_TRUE(fs::exists(name));
+  }
+  const auto held = commands::try_claim(claim);
+  ASSERT_NE(held, nullptr);
+  EXPECT_FALSE(fs::exists(claim + ".heir"));
+}
+
 }  // namespace
 }  // namespace t2v

@@ -11,7 +11,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string text(reinterpret_cast<const char*>(data), size);
   t2v::fuzz::expect_clean([&] {
     const auto invocation = t2v::commands::with_settings({}, text, "fuzz.mp4");
-    t2v::fuzz::require(invocation.output.path.empty() || text.find("output") != text.npos);
+    const auto& output = invocation.output;
+    t2v::fuzz::require(output.path.empty() && output.save_latents.empty() && !output.overwrite);
+    t2v::fuzz::require(invocation.run.keep_first_frame.empty() && invocation.run.prompt_file.empty());
   });
   const std::initializer_list<ErrorCode> codes{ErrorCode::bad_input, ErrorCode::usage};
   t2v::fuzz::expect_clean(

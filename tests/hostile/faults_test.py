@@ -12,8 +12,10 @@ tests = pathlib.Path(sys.argv[1]) / "tests"
 
 
 def known_tests():
-    """Suite.Test of every GoogleTest, and the text that makes the cases of hostile_files."""
+    """Suite.Test of every GoogleTest, other tests by name, and the text that makes the cases of hostile_files."""
     names = set()
+    for file in tests.rglob("CMakeLists.txt"):
+        names |= set(re.findall(r"add_test\(NAME (\w+)", file.read_text(encoding="utf-8")))
     for file in tests.rglob("*.cpp"):
         text = file.read_text(encoding="utf-8")
         names |= {f"{suite}.{test}" for suite, test in re.findall(r"^TEST(?:_F|_P)?\(\s*(\w+),\s*(\w+)\)", text, re.M)}
