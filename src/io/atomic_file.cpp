@@ -268,8 +268,12 @@ void AtomicFile::forget() noexcept {
 
 void AtomicFile::unlink_all_temporaries() noexcept {
   for (auto& path : live_temporaries) {
-    // Taken, not read: another thread, which goes on until the process ends, may be about to free it. Nobody frees it now.
-    if (const char* name = path.exchange(nullptr)) unlink(name);
+    // Taken while it is used: another thread, which goes on until the process ends, may be about to free it.
+    const char* name = path.exchange(nullptr);
+    if (!name) continue;
+    unlink(name);
+    const char* empty = nullptr;
+    path.compare_exchange_strong(empty, name);
   }
 }
 

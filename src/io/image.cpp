@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <unordered_set>
 #include <utility>
 
 #include "core/check.hpp"
@@ -20,10 +21,36 @@ namespace {
 // decode_limit).
 thread_local size_t stb_budget = 0;
 
-void* stb_malloc(size_t size) { return size > stb_budget ? nullptr : std::malloc(size); }
-void* stb_realloc(void* old, size_t size) {
-  return size > stb_budget ? nullptr : std::realloc(old, size);
+// What a failed assertion, which leaves stb's functions as an exception, would leak.
+thread_local std::unordered_set<void*> stb_blocks;
+
+void* stb_malloc(size_t size) {
+  void* block = size > stb_budget ? nullptr : std::malloc(size);
+  if (block) stb_blocks.insert(block);
+  return block;
 }
+void stb_free(void* block) {
+  stb_blocks.erase(block);
+  std::free(block);
+}
+void* stb_realloc(void* old, size_t size) {
+  void* block = size > stb_budget ? nullptr : std::realloc(old, size);
+  if (!block) return nullptr;
+  stb_blocks.erase(old);
+  stb_blocks.insert(block);
+  return block;
+}
+
+/// While it lives, blocks of stb may; the picture is one of them.
+struct StbScope {
+  StbScope() = default;
+  StbScope(const StbScope&) = delete;
+  StbScope& operator=(const StbScope&) = delete;
+  ~StbScope() {
+    for (void* block : stb_blocks) std::free(block);
+    stb_blocks.clear();
+  }
+};
 
 [[noreturn]] void stb_assertion_failed() {
   throw t2v::Error(t2v::ErrorCode::bad_input, "bad image: broken data", "give a PNG or JPEG file");
@@ -33,7 +60,7 @@ void* stb_realloc(void* old, size_t size) {
 
 #define STBI_MALLOC(size) stb_malloc(size)
 #define STBI_REALLOC(old, size) stb_realloc(old, size)
-#define STBI_FREE(old) std::free(old)
+#define STBI_FREE(old) stb_free(old)
 #define STBI_ASSERT(condition) ((condition) ? void() : stb_assertion_failed())
 #define STBI_ONLY_PNG
 #define STBI_ONLY_JPEG
@@ -242,6 +269,7 @@ Image decode_image(std::span<const std::byte> bytes, const std::string& where) {
   const auto* data = reinterpret_cast<const stbi_uc*>(bytes.data());
   const int size = static_cast<int>(bytes.size());
   int width = 0, height = 0, channels = 0;
+  const StbScope scope;
   stb_budget = size_t{1} << 20;  // enough to read a header
   if (!stbi_info_from_memory(data, size, &width, &height, &channels)) {
     throw bad_image(where, std::string("it can't be decoded: ") + stbi_failure_reason());
@@ -251,11 +279,10 @@ Image decode_image(std::span<const std::byte> bytes, const std::string& where) {
                                std::to_string(height));
   }
   stb_budget = decode_limit(width, height, bytes.size());
-  std::unique_ptr<stbi_uc, decltype(&std::free)> pixels(nullptr, &std::free);
-  pixels.reset(stbi_load_from_memory(data, size, &width, &height, &channels, 3));
+  const stbi_uc* pixels = stbi_load_from_memory(data, size, &width, &height, &channels, 3);
   if (!pixels) throw bad_image(where, std::string("it can't be decoded: ") + stbi_failure_reason());
   const size_t count = static_cast<size_t>(width) * static_cast<size_t>(height) * 3;
-  return oriented(Image{width, height, {pixels.get(), pixels.get() + count}}, orientation);
+  return oriented(Image{width, height, {pixels, pixels + count}}, orientation);
 }
 
 Image load_image(const std::filesystem::path& file) {

@@ -75,5 +75,12 @@ TEST(Probe, peak_is_what_lives_at_the_same_time) {
   EXPECT_EQ(cost.peak_bytes, (500 + 700) * 4);
 }
 
+TEST(Probe, blocks_of_the_heap_cost_more_than_their_size_and_large_ones_do_not) {
+  const int64_t large = 10 << 20;
+  EXPECT_GT(probe([] { meta({1000}); }).taken_on(c10::kCPU), 4000);
+  EXPECT_EQ(probe([] { meta({1000}); }).taken_on(c10::kCUDA), 4000);
+  EXPECT_EQ(probe([&] { meta({large}); }).taken_on(c10::kCPU), large * 4);
+}
+
 }  // namespace
 }  // namespace t2v::engine

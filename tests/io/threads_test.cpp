@@ -69,7 +69,7 @@ TEST(Threads, Row52_the_handler_of_a_signal_removes_temporaries_beside_running_t
         for (int round = 0;; ++round) {
           if (thread == 0 && round == child) kill(getpid(), SIGUSR1);
           try {
-            AtomicFile(folder / ("f" + std::to_string(thread))).write("x");
+            AtomicFile(folder / std::to_string(thread)).write("x");
           } catch (const Error&) {  // its temporary was taken away
           }
         }

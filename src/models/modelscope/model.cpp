@@ -176,7 +176,9 @@ void ModelScopeModel::plan_costs(Plan& plan) const {
   memory.weights = weight_bytes_;
   memory.denoise_peak = scaled(call.peak_bytes, placement_.dtype) + window_bytes(plan);
   memory.decode_peak = scaled(decode.peak_bytes, vae_placement_.dtype);
-  memory.total_peak = engine::kLibraryBytes + memory.weights + std::max(memory.denoise_peak, memory.decode_peak);
+  memory.total_peak = engine::kLibraryBytes + memory.weights +
+                      std::max(scaled(call.taken_on(placement_.device), placement_.dtype) + window_bytes(plan),
+                               scaled(decode.taken_on(placement_.device), vae_placement_.dtype));
   plan.denoise_flops = call.flops;
   plan.decode_flops = decode.flops / chunk;
 }

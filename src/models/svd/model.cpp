@@ -200,13 +200,12 @@ Plan SvdModel::plan(const Request& request) const {
   return plan;
 }
 
-int64_t SvdModel::decode_peak(const Plan& plan, int64_t frames) const {
+engine::CallCost SvdModel::decode_cost(const Plan& plan, int64_t frames) const {
   const auto& shape = plan.latent_shape;  // [1, F, C, h, w]
-  const auto call = engine::probe([&] {
+  return engine::probe([&] {
     const Tensor latents = meta({frames, shape[2], shape[3], shape[4]});
     plan.request.vae_tiling ? vae_shapes_->decode_tiled(latents) : vae_shapes_->decode(latents);
   });
-  return scaled(call.peak_bytes, vae_placement_.dtype);
 }
 
 /// All frames at once, as in diffusers, where the machine has the memory for it: frames of different chunks don't see each
@@ -217,7 +216,7 @@ void SvdModel::plan_decode_chunk(Plan& plan) const {
   const int64_t room = static_cast<int64_t>(kMemoryShare * static_cast<double>(engine::memory_size(placement_.device))) -
                        engine::kLibraryBytes - weight_bytes_;
   const int64_t most = plan.frames_at_once;
-  const int64_t all = decode_peak(plan, most);
+  const int64_t all = scaled(decode_cost(plan, most).peak_bytes, vae_placement_.dtype);
   int64_t chunk = most;
   if (all > room) {
     chunk = std::clamp<int64_t>(room * most / all, 1, most);
@@ -235,13 +234,18 @@ void SvdModel::plan_costs(Plan& plan) const {
   });
   const int64_t chunk = std::min(plan.frames, *plan.request.decode_chunk);
   const auto encode = engine::probe([&] { vae_shapes_->encode(meta({1, 3, *plan.request.height, *plan.request.width})); });
-  const auto decode = engine::probe([&] { vae_shapes_->decode(meta({chunk, shape[2], shape[3], shape[4]})); });
+  const auto decode = decode_cost(plan, chunk);
   MemoryPlan& memory = plan.memory;
   memory.weights = weight_bytes_;
   memory.denoise_peak =
       std::max(scaled(call.peak_bytes, placement_.dtype) + window_bytes(plan), scaled(encode.peak_bytes, vae_placement_.dtype));
-  memory.decode_peak = decode_peak(plan, std::min(plan.frames, chunk + 2 * decode_neighbours(plan)));
-  memory.total_peak = engine::kLibraryBytes + memory.weights + std::max(memory.denoise_peak, memory.decode_peak);
+  const auto widest = decode_cost(plan, std::min(plan.frames, chunk + 2 * decode_neighbours(plan)));
+  memory.decode_peak = scaled(widest.peak_bytes, vae_placement_.dtype);
+  const c10::Device device = placement_.device;
+  memory.total_peak = engine::kLibraryBytes + memory.weights +
+                      std::max({scaled(call.taken_on(device), placement_.dtype) + window_bytes(plan),
+                                scaled(encode.taken_on(device), vae_placement_.dtype),
+                                scaled(widest.taken_on(device), vae_placement_.dtype)});
   plan.denoise_flops = call.flops * (is_guided(plan) ? 2 : 1);
   plan.decode_flops = decode.flops / chunk;
 }

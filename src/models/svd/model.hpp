@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "engine/memory_probe.hpp"
 #include "io/checkpoint.hpp"
 #include "models/lora/lora_set.hpp"
 #include "models/planning.hpp"
@@ -29,7 +30,7 @@ class SvdModel final : public Model {
   void read_defaults();
   void plan_decode_chunk(Plan& plan) const;
   void plan_costs(Plan& plan) const;
-  int64_t decode_peak(const Plan& plan, int64_t frames) const;
+  engine::CallCost decode_cost(const Plan& plan, int64_t frames) const;
 
   io::Checkpoint checkpoint_;
   LoadOptions options_;
