@@ -20,7 +20,7 @@ constexpr Word kShapeWords[] = {
     {"hoop", 5},    {"cross", 6},   {"plus", 6},   {"heart", 7},  {"hexagon", 8},  {"ellipse", 9}, {"oval", 9}};
 // The longer names first: a Chinese ring and an ellipse hold the sign of a circle.
 constexpr Word kShapeSigns[] = {{"圆环", 5}, {"环", 5},   {"椭圆", 9}, {"正方形", 1}, {"方块", 1},  {"三角", 2},
-                                {"星", 3},   {"菱形", 4}, {"十字", 6}, {"心形", 7},   {"爱心", 7}, {"六边形", 8}, {"圆", 0}};
+                                {"星", 3},   {"菱形", 4}, {"十字", 6}, {"心形", 7},   {"爱心", 7}, {"六边形", 8}, {"圆", 0}, {"球", 0}};
 constexpr Word kColourWords[] = {{"red", 0},    {"crimson", 0}, {"scarlet", 0}, {"orange", 1},    {"yellow", 2},
                                  {"golden", 2}, {"green", 3},   {"emerald", 3}, {"cyan", 4},      {"turquoise", 4},
                                  {"aqua", 4},   {"blue", 5},    {"azure", 5},   {"purple", 6},    {"violet", 6},
@@ -29,6 +29,7 @@ constexpr Word kColourWords[] = {{"red", 0},    {"crimson", 0}, {"scarlet", 0}, 
 constexpr Word kColourSigns[] = {{"红", 0}, {"橙", 1}, {"黄", 2}, {"绿", 3}, {"青", 4},  {"蓝", 5},
                                  {"紫", 6}, {"粉", 7}, {"棕", 8}, {"白", 9}, {"灰", 10}, {"黑", 11}};
 constexpr Word kSizeWords[] = {{"small", 0},  {"little", 0}, {"tiny", 0}, {"medium", 1}, {"large", 2}, {"big", 2}, {"huge", 2}};
+constexpr Word kSizeSigns[] = {{"中等", 1}, {"小", 0}, {"大", 2}};
 constexpr Word kBackgroundSigns[] = {{"深蓝色背景", 3}, {"米色背景", 4}, {"浅蓝色背景", 5}, {"深绿色背景", 6},
                                      {"浅粉色背景", 7}, {"黑色背景", 0}, {"白色背景", 1},   {"灰色背景", 2}};
 
@@ -117,7 +118,7 @@ std::optional<size_t> parse_motion(std::string_view text) {
   if (has(text, {"circling", "circles clock", "circles counter", "orbit", "绕圈"})) return motion_index(back ? "circle-ccw" : "circle-cw");
   if (has(text, {"rotat", "spin", "旋转"})) return motion_index(back ? "rotate-ccw" : "rotate-cw");
   if (has(text, {"grow", "bigger", "变大"})) return motion_index("grow");
-  if (has(text, {"shrink", "smaller", "缩小"})) return motion_index("shrink");
+  if (has(text, {"shrink", "smaller", "缩小", "变小"})) return motion_index("shrink");
   if (has(text, {"blink", "fading", "fades", "闪烁"})) return motion_index("blink");
   if (has(text, {"still", "not mov", "in place", "at rest", "静止", "停"})) return motion_index("still");
   if (const auto direction = chinese_direction(text)) return direction;
@@ -146,6 +147,14 @@ std::optional<size_t> take_background(std::string& text) {
   return found;
 }
 
+/// The size said in Chinese; growing and shrinking hold the same signs.
+std::optional<size_t> chinese_size(std::string text) {
+  for (const std::string_view motion : {"变大", "变小", "缩小"}) {
+    if (const size_t at = text.find(motion); at != std::string::npos) text.erase(at, motion.size());
+  }
+  return first_sign(text, kSizeSigns);
+}
+
 }  // namespace
 
 Attributes parse_prompt(std::string_view prompt) {
@@ -157,7 +166,8 @@ Attributes parse_prompt(std::string_view prompt) {
   if (!wanted.shape) wanted.shape = first_word(text, kShapeWords);
   wanted.colour = first_sign(text, kColourSigns);
   if (!wanted.colour) wanted.colour = first_word(text, kColourWords);
-  wanted.size = first_word(text, kSizeWords);
+  wanted.size = chinese_size(text);
+  if (!wanted.size) wanted.size = first_word(text, kSizeWords);
   wanted.motion = parse_motion(text);
   return wanted;
 }

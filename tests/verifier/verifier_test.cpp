@@ -143,5 +143,14 @@ TEST(Prompt, IsReadInBothLanguagesWithSynonymsAndWordOrder) {
   EXPECT_EQ(*parse_prompt("a red circle on a dark green background").background, 6u);
 }
 
+TEST(Prompt, NamesSizesInBothLanguages) {
+  const auto size = [](const char* prompt) { return parse_prompt(prompt).size; };
+  EXPECT_EQ(size("a tiny red circle"), 0u);
+  EXPECT_EQ(size("黑色背景上，一个小青色的椭圆静止不动"), 0u);
+  EXPECT_EQ(size("一个中等大小的红色的球"), 1u);
+  EXPECT_EQ(size("一个大红色的圆缩小"), 2u);
+  EXPECT_FALSE(size("一个红色的圆变大") || size("一个红色的圆变小") || size("a red circle getting bigger"));
+}
+
 }  // namespace
 }  // namespace t2v::verifier
