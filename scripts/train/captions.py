@@ -58,8 +58,8 @@ CAMERA_WORDS = {"pan-left": "the camera pans left", "pan-right": "the camera pan
                 "pan-down": "the camera pans down", "zoom-in": "the camera zooms in", "zoom-out": "the camera zooms out"}
 KIND_WORDS = {"gradient": "gradient", "grid": "grid", "stars": "starry", "noise": "noisy"}
 
-ZH_SHAPE = {"circle": ["圆", "圆形", "圆球"], "square": ["方块", "正方形"], "triangle": ["三角形"], "star": ["星星", "五角星"],
-            "diamond": ["菱形"], "ring": ["圆环", "环"], "cross": ["十字"], "heart": ["心形", "爱心"], "hexagon": ["六边形"],
+ZH_SHAPE = {"circle": ["圆", "圆形", "圆球", "球"], "square": ["方块", "正方形"], "triangle": ["三角形"], "star": ["星星", "五角星", "星形"],
+            "diamond": ["菱形"], "ring": ["圆环", "环"], "cross": ["十字", "十字形"], "heart": ["心形", "爱心", "心"], "hexagon": ["六边形"],
             "ellipse": ["椭圆", "椭圆形"]}
 ZH_COLOUR = {"red": "红色", "orange": "橙色", "yellow": "黄色", "green": "绿色", "cyan": "青色", "blue": "蓝色",
              "purple": "紫色", "pink": "粉色", "brown": "棕色", "white": "白色", "grey": "灰色", "black": "黑色"}
@@ -72,7 +72,7 @@ ZH_MOTION = {
     "up-right": ["向右上方移动", "往右上移动"], "down-left": ["向左下方移动", "往左下移动"],
     "down-right": ["向右下方移动", "往右下移动"], "bounce-horizontal": ["左右弹跳"], "bounce-vertical": ["上下弹跳"],
     "circle-cw": ["顺时针绕圈"], "circle-ccw": ["逆时针绕圈"], "rotate-cw": ["顺时针旋转"], "rotate-ccw": ["逆时针旋转"],
-    "grow": ["变大"], "shrink": ["缩小"], "blink": ["闪烁"],
+    "grow": ["变大", "逐渐变大"], "shrink": ["缩小", "变小"], "blink": ["闪烁"],
 }
 ZH_BACKGROUND = {"black": "黑色", "white": "白色", "grey": "灰色", "navy": "深蓝色", "beige": "米色", "light blue": "浅蓝色",
                  "dark green": "深绿色", "light pink": "浅粉色"}
@@ -117,8 +117,10 @@ def _noun(rng: random.Random, thing: Thing, keep: dict) -> str:
     return f"{article} {phrase}".strip()
 
 
-def _keeps(rng: random.Random) -> dict:
-    keep = {"shape": 0.88, "colour": 0.92, "motion": 0.9, "size": 0.35, "texture": 0.9, "background": 0.4,
+def _keeps(rng: random.Random, first: Thing) -> dict:
+    """Which attributes are said. Small objects are mostly called small, so that one of no said size is mostly large."""
+    size = {"small": 0.9, "medium": 0.7, "large": 0.35}[first.size] * (0.5 if first.motion in ("grow", "shrink") else 1)
+    keep = {"shape": 0.88, "colour": 0.92, "motion": 0.9, "size": size, "texture": 0.9, "background": 0.4,
             "camera": 0.9, "speed": 0.9}
     keep = {k: rng.random() < p for k, p in keep.items()}
     if not (keep["shape"] or keep["colour"] or keep["motion"]):
@@ -153,9 +155,10 @@ def english(rng: random.Random, scene: Scene, keep: dict) -> str:
 
 def chinese(rng: random.Random, scene: Scene, keep: dict) -> str:
     def noun(thing):
-        size = rng.choice(["", ZH_SIZE[thing.size]]) if keep["size"] else ""
+        size = ZH_SIZE[thing.size] if keep["size"] else ""
         texture = ZH_TEXTURE[thing.texture] if keep["texture"] and thing.texture != "solid" else ""
-        colour = ZH_COLOUR[thing.colour] + rng.choice(["的", ""]) if keep["colour"] else ""
+        colour = ZH_COLOUR[thing.colour]
+        colour = rng.choice([colour + "的", colour + "的", colour, colour[0]]) if keep["colour"] else ""
         shape = rng.choice(ZH_SHAPE[thing.shape]) if keep["shape"] else rng.choice(["物体", "图形"])
         return rng.choice(["一个", "一个", "一颗", ""]) + size + texture + colour + shape
     body = noun(scene.things[0])
@@ -189,21 +192,25 @@ def _noise(rng: random.Random, text: str) -> str:
     return text
 
 
-def caption(rng: random.Random, scene: Scene, *, chinese_share: float = 0.15) -> tuple:
+def caption(rng: random.Random, scene: Scene, *, chinese_share: float = 0.4) -> tuple:
     """(text, which attributes it mentions)."""
-    keep = _keeps(rng)
+    keep = _keeps(rng, scene.things[0])
     zh = rng.random() < chinese_share
     text = (chinese if zh else english)(rng, scene, keep)
     return _noise(rng, text), keep
 
 
-def plain_prompt(thing: Thing, background: str | None = None) -> str:
-    """The caption a user would write first; used by evaluations."""
+def plain_prompt(thing: Thing, background: str | None = None, chinese: bool = False, size: bool = False) -> str:
+    """The caption a user would write first; used by looks."""
+    if chinese:
+        text = "一个" + (ZH_SIZE[thing.size] if size else "") + ZH_COLOUR[thing.colour] + "的" + ZH_SHAPE[thing.shape][0] \
+            + ZH_MOTION[thing.motion][0]
+        return f"{ZH_BACKGROUND[background]}背景上，{text}" if background else text
     to = {"still": "standing still"}.get(thing.motion)
     if to is None:
         to = "moving " + TO[thing.motion][1 if "-" not in thing.motion and thing.motion in ("left", "right") else 0] \
             if thing.motion in TO else MOTION_WORDS[thing.motion][0][0]
-    text = f"a {thing.colour} {thing.shape} {to}"
+    text = f"a {thing.size + ' ' if size else ''}{thing.colour} {thing.shape} {to}"
     return f"{text} on a {background} background" if background else text
 
 

@@ -30,8 +30,9 @@ def scheduler() -> DDIMScheduler:
 
 def build(config: dict) -> UNet3DConditionModel:
     c = dict(config["unet"])
+    channels = config.get("latent_channels", 4)
     model = UNet3DConditionModel(
-        sample_size=config["size"] // 8, cross_attention_dim=config["text"]["d_model"],
+        sample_size=config["size"] // 8, in_channels=channels, out_channels=channels, cross_attention_dim=config["text"]["d_model"],
         **{k: tuple(v) if isinstance(v, list) else v for k, v in c.items()})
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -49,7 +50,7 @@ class Pool:
         self.rng = random.Random(seed)
         self.tokenizer, self.encoder = text.load(config, out, device)
         designed = config.get("latents") == "thumbnails"
-        self.thumbnails = Thumbnails(World.from_config(config["world"]), config["size"], device) if designed else None
+        self.thumbnails = Thumbnails(World.from_config(config["world"]), config["size"], device, config.get("latent_channels", 4)) if designed else None
         self.vae = None if designed else vae.load(config, out, device)
         self.shape_weight = settings.get("shape_weight", 0.0) if designed else 0.0
         self.latents, self.states, self.weights = [], [], []

@@ -5,8 +5,8 @@
         --model models/shapes-64 --count 256 --to table.md
 
 Needs only the standard library and the two programs, so it runs where there is no torch. Prompts cover every shape,
-colour and motion of the configuration in turn, half of them with a background and every sixth in Chinese; triples that
-were never trained are reported apart, with Wilson intervals.
+colour and motion of the configuration in turn, half of them with a size, half with a background, a third in Chinese;
+triples that were never trained and the two languages are reported apart, with Wilson intervals.
 """
 from __future__ import annotations
 
@@ -37,6 +37,12 @@ ZH_MOTION = {"left": "向左移动", "right": "向右移动", "up": "向上移�
              "up-right": "向右上方移动", "down-left": "向左下方移动", "down-right": "向右下方移动", "still": "静止不动",
              "grow": "变大", "shrink": "缩小", "blink": "闪烁"}
 
+ZH_SIZE = {"small": "小", "medium": "中等大小的", "large": "大"}
+ZH_GROUND = {"black": "黑色", "white": "白色", "grey": "灰色", "navy": "深蓝色", "beige": "米色", "light blue": "浅蓝色",
+             "dark green": "深绿色", "light pink": "浅粉色"}
+UNSEEN = {"black": ("black", "navy", "dark green"), "white": ("white", "beige", "light blue", "light pink"),
+          "grey": ("grey",)}  # an object of this colour cannot be told from these backgrounds
+
 
 def held_out(shape: str, colour: str, motion: str) -> bool:
     """The same triples as world.held_out, which needs torch to be imported."""
@@ -64,16 +70,22 @@ def prompts(config: dict, count: int) -> list:
     out = []
     for k in range(count):
         source = held if held and k % 4 == 3 else seen
-        shape, colour, motion = source[(k // 4 if source is held else k - k // 4) % len(source)]
-        if k % 6 == 5 and motion in ZH_MOTION:
-            text = f"一个{ZH_COLOUR[colour]}的{ZH_SHAPE[shape]}{ZH_MOTION[motion]}"
-        else:
-            article = "an" if colour[0] in "aeiou" else "a"
-            text = f"{article} {colour} {shape} {WORDS[motion]}"
-            if k % 2 == 0:
-                text += f" on a {world['backgrounds'][k // 2 % len(world['backgrounds'])]} background"
-        out.append((text, source is held))
+        triple = source[(k // 4 if source is held else k - k // 4) % len(source)]
+        out.append((sentence(random.Random(k), world, *triple), source is held))
     return out
+
+
+def sentence(rng: random.Random, world: dict, shape: str, colour: str, motion: str) -> str:
+    """The plain prompt for a triple; what grows or shrinks has all sizes, so none is asked of it."""
+    size = rng.choice(world["sizes"]) if len(world["sizes"]) > 1 and rng.random() < 0.5 and motion not in ("grow", "shrink") else ""
+    grounds = [b for b in world["backgrounds"] if b not in UNSEEN.get(colour, ())]
+    ground = rng.choice(grounds) if rng.random() < 0.5 else ""
+    if rng.random() < 1 / 3 and motion in ZH_MOTION:
+        text = f"一个{ZH_SIZE.get(size, '')}{ZH_COLOUR[colour]}的{ZH_SHAPE[shape]}{ZH_MOTION[motion]}"
+        return f"{ZH_GROUND[ground]}背景上，{text}" if ground else text
+    noun = " ".join(word for word in (size, colour, shape) if word)
+    text = f"{'an' if noun[0] in 'aeiou' else 'a'} {noun} {WORDS[motion]}"
+    return f"{text} on a {ground} background" if ground else text
 
 
 def generate(t2v: str, model: str, jobs: list, folder: Path, extra: list, threads: int | None) -> None:
@@ -93,15 +105,18 @@ def judge(verify: str, jobs: list, folder: Path) -> list:
 
 def table(jobs: list, verdicts: list) -> str:
     tallies: dict = collections.defaultdict(lambda: [0, 0])
-    for (_, held), verdict in zip(jobs, verdicts):
-        for key, ok in {**verdict["met"], "all": all(verdict["met"].values())}.items():
-            for group in ("held out" if held else "trained", "together"):
+    for (text, held), verdict in zip(jobs, verdicts):
+        met = {**verdict["met"], "all": all(verdict["met"].values())}
+        if verdict["wanted"].get("motion") in ("grow", "shrink"):
+            met["grow, shrink"] = met["motion"]
+        for key, ok in met.items():
+            for group in ("held out" if held else "trained", "together", "Chinese" if text[-1] > "\u3000" else "English"):
                 tallies[key, group][0] += ok
                 tallies[key, group][1] += 1
-    rows = ["| attribute | together | trained triples | held-out triples |", "|---|---|---|---|"]
-    for key in ("colour", "motion", "shape", "size", "background", "all"):
+    rows = ["| attribute | together | trained triples | held-out triples | English | Chinese |", "|---|---|---|---|---|---|"]
+    for key in ("colour", "motion", "grow, shrink", "shape", "size", "background", "all"):
         cells = []
-        for group in ("together", "trained", "held out"):
+        for group in ("together", "trained", "held out", "English", "Chinese"):
             right, count = tallies[key, group]
             low, high = wilson(right, count)
             cells.append(f"{100 * right / count:.1f} % ({100 * low:.1f}–{100 * high:.1f}), {right}/{count}" if count else "–")

@@ -5,6 +5,7 @@ Coarser than tests/verifier, which has the last word, but enough to see which at
 """
 from __future__ import annotations
 
+import collections
 import itertools
 import random
 import time
@@ -15,14 +16,14 @@ import text
 import vae
 from captions import plain_prompt
 from common import log
-from world import COLOURS, DIRECTIONS, Scene, Thing, held_out, render
+from world import BACKGROUNDS, COLOURS, DIRECTIONS, SHAPES, Scene, Thing, held_out, render, visible
 
 
 @torch.no_grad()
 def sample(unet, scheduler, states, null, frames: int, size: int, steps: int, guidance: float, generator) -> torch.Tensor:
     """Latents B C F H W after `steps` of the scheduler; guidance 1 asks the UNet once a step."""
     scheduler.set_timesteps(steps)
-    x = torch.randn(len(states), 4, frames, size, size, generator=generator)
+    x = torch.randn(len(states), unet.config.in_channels, frames, size, size, generator=generator)
     for t in scheduler.timesteps:
         v = unet(x, t, states).sample
         if guidance != 1:
@@ -51,23 +52,32 @@ def centres(cover: torch.Tensor) -> torch.Tensor:
     return torch.stack([(cover.sum(1) * grid).sum(1) / mass, (cover.sum(2) * grid).sum(1) / mass], 1)
 
 
-def seen_motion(track: torch.Tensor) -> str | None:
-    """The words of a track F 2, by the thresholds of tests/verifier."""
+def line(t: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Slope of the columns of v over t, which is centred on zero."""
+    return (v * t[:, None]).sum(0) / (t * t).sum()
+
+
+def seen_motion(track: torch.Tensor, roots: torch.Tensor) -> str | None:
+    """The words of a track F 2 and of the roots of the areas F, by the thresholds of tests/verifier."""
     t = torch.linspace(-0.5, 0.5, len(track))
-    slope = (track * t[:, None]).sum(0) / (t * t).sum()
+    slope = line(t, track)
     rest = track - track.mean(0) - slope * t[:, None]
     spread = (track - track.mean(0)).square().sum()
     if slope.norm() >= 0.15 and 1 - rest.square().sum() / spread >= 0.8:
         unit = slope / slope.norm()
         return max(DIRECTIONS, key=lambda d: float(unit @ torch.nn.functional.normalize(torch.tensor(DIRECTIONS[d]).float(), dim=0)))
-    return None if float((track.amax(0) - track.amin(0)).max()) > 0.1 else "still"
+    if float((track.amax(0) - track.amin(0)).max()) > 0.1:
+        return None
+    half = float(line(t, roots[:, None]) / 2)
+    growth = (float(roots.mean()) + half) / max(float(roots.mean()) - half, 1e-6)
+    return "grow" if growth > 1.25 else "shrink" if growth < 0.8 else "still"
 
 
-def seen_shape(cover: torch.Tensor, shapes: tuple) -> str:
-    """The shape whose drawing of the same area and middle overlaps most."""
+def seen_shape(cover: torch.Tensor, shapes: tuple) -> tuple:
+    """(the shape whose drawing of the same area and middle overlaps most, its radius)."""
     size = cover.shape[-1]
     x, y = centres(cover[None])[0].tolist()
-    best = {}
+    best, radii = {}, {}
     for shape in shapes:
         for turn in (-0.1, 0.0, 0.1):
             thing = Thing(shape, "white", "large", "solid", "still", "normal", 0.25, (0.5, 0.5), 0.0, turn, (1.0, 1.0, 1.0))
@@ -76,23 +86,39 @@ def seen_shape(cover: torch.Tensor, shapes: tuple) -> str:
             middle = centres(unit[0])[0].tolist()
             thing.radius = 0.25 * float(cover.sum() / unit.sum()) ** 0.5
             scale = thing.radius / 0.25
+            radii[shape] = thing.radius
             thing.start = (x - (middle[0] - 0.5) * scale, y - (middle[1] - 0.5) * scale)
             drawn = render([scene], [[0.5]], size)[0, 0, 0]
             overlap = float(torch.minimum(drawn, cover).sum() / torch.maximum(drawn, cover).sum())
             best[shape] = max(best.get(shape, 0), overlap)
-    return max(best, key=best.get)
+    shape = max(best, key=best.get)
+    return shape, radii[shape]
+
+
+def seen_size(radius: float) -> str:
+    return "small" if radius < 0.155 else "medium" if radius < 0.21 else "large"
 
 
 class Judge:
     """Keeps the prompts, the decoder and the clock of the looks of one stage."""
 
-    def __init__(self, config, world, out, device, unet, ema, make_scheduler, count: int = 48):
+    def __init__(self, config, world, out, device, unet, ema, make_scheduler, count: int = 60):
         self.config, self.world, self.unet, self.ema, self.make_scheduler = config, world, unet, ema, make_scheduler
         self.tokenizer, self.encoder = text.load(config, out, device)
         self.decoder = vae.load(config, out, device)
+        rng = random.Random(5)
         triples = [t for t in itertools.product(world.shapes, world.colours, world.motions) if not held_out(*t)]
-        self.triples = random.Random(5).sample(triples, count)
+        self.things = [Thing(*t[:2], rng.choice(world.sizes), "solid", t[2], "normal") for t in rng.sample(triples, count)]
+        self.grounds = [self._ground(rng, thing) for thing in self.things]
         self.last = time.monotonic()
+
+    def _ground(self, rng: random.Random, thing: Thing) -> str:
+        return rng.choice([b for b in self.world.backgrounds if visible(thing.colour, b)])
+
+    def prompts(self) -> list:
+        """Every third in Chinese, every second with its background; the size is said where it is judged."""
+        return [plain_prompt(t, b if k % 2 else None, chinese=k % 3 == 2, size=len(self.world.sizes) > 1)
+                for k, (t, b) in enumerate(zip(self.things, self.grounds))]
 
     def due(self, minutes: float) -> bool:
         return time.monotonic() - self.last > 60 * minutes
@@ -101,8 +127,7 @@ class Judge:
     def report(self, frames: int, steps: int = 8, guidance: float = 3.0) -> None:
         started = time.monotonic()
         self.ema.swap()
-        prompts = [plain_prompt(Thing(s, c, "large", "solid", m, "normal")) for s, c, m in self.triples]
-        states = text.encode(self.encoder, self.tokenizer(prompts))
+        states = text.encode(self.encoder, self.tokenizer(self.prompts()))
         null = text.encode(self.encoder, self.tokenizer([""]))
         z = sample(self.unet, self.make_scheduler(), states, null, frames, self.config["size"] // 8, steps, guidance,
                    torch.Generator().manual_seed(1))
@@ -110,23 +135,44 @@ class Judge:
         self.judge(z, f"look at {frames} frames, {steps} steps, guidance {guidance}", started)
 
     def judge(self, z: torch.Tensor, title: str, started: float) -> None:
-        right = {"colour": 0, "motion": 0, "shape": 0}
-        strength, motions = 0.0, {}
-        names = list(self.world.colours) + list(self.world.backgrounds)
-        palette = torch.tensor([COLOURS[c] for c in self.world.colours], dtype=torch.float32) / 255
-        for clip, (shape, colour, motion) in zip(z, self.triples):
+        asked, right = collections.Counter(), collections.Counter()
+        strength, seen = 0.0, {}
+        names, grounds = (palette(table, words) for table, words in
+                          ((COLOURS, tuple(COLOURS)), (BACKGROUNDS, tuple(BACKGROUNDS))))
+        for k, (clip, thing, ground) in enumerate(zip(z, self.things, self.grounds)):
             picks = range(0, clip.shape[1], max(1, clip.shape[1] // 8))
             pictures = self.decoder.decode(clip[:, list(picks)].transpose(0, 1)).sample.clamp(-1, 1) / 2 + 0.5
-            cover, thing, ground = cover_of(pictures)
-            strength += float((thing - ground).norm(dim=1).mean()) / len(z)
-            seen = names[int((thing.mean(0) - palette).norm(dim=1).argmin())]
-            moved = seen_motion(centres(cover)) if clip.shape[1] > 1 else motion
-            right["colour"] += seen == colour
-            right["motion"] += moved == motion
-            right["shape"] += seen_shape(cover[len(cover) // 2], self.world.shapes) == shape
-            motions.setdefault(motion, []).append(moved or "?")
-        for motion, seen in motions.items():
-            log("  ", motion, "->", " ".join(seen))
-        log(title, {k: f"{100 * v / len(z):.0f} %" for k, v in right.items()}, f"contrast {strength:.2f}",
+            cover, colour, behind = cover_of(pictures)
+            strength += float((colour - behind).norm(dim=1).mean()) / len(z)
+            shape, radius = seen_shape(cover[len(cover) // 2], SHAPES)
+            hue, behind = nearest(colour, *names), nearest(behind, *grounds)
+            found = {"colour": hue == thing.colour, "shape": shape == thing.shape}
+            seen.setdefault(thing.colour, []).append(hue)
+            moved = "?"
+            if clip.shape[1] > 1:
+                moved = seen_motion(centres(cover), cover.sum((1, 2)).sqrt()) or "?"
+                found["motion"] = moved == thing.motion
+            if thing.motion not in ("grow", "shrink"):
+                found["size"] = seen_size(radius) == thing.size
+                seen.setdefault(thing.size, []).append(seen_size(radius))
+            if k % 2:
+                found["background"] = behind == ground
+                seen.setdefault(f"on {ground}", []).append(f"on {behind}")
+            found["Chinese" if k % 3 == 2 else "English"] = all(found.values())
+            asked.update(found.keys())
+            right.update(key for key, ok in found.items() if ok)
+            seen.setdefault(thing.motion, []).append(moved)
+            seen.setdefault(thing.shape, []).append(shape)
+        for word, what in sorted(seen.items()):
+            log("  ", word, "->", " ".join("." if w == word else w for w in what))
+        log(title, {k: f"{100 * right[k] / n:.0f} %" for k, n in asked.items()}, f"contrast {strength:.2f}",
             f"{time.monotonic() - started:.0f} s")
         self.last = time.monotonic()
+
+
+def palette(table: dict, words: tuple) -> tuple:
+    return words, torch.tensor([table[w] for w in words], dtype=torch.float32) / 255
+
+
+def nearest(colours: torch.Tensor, words: tuple, table: torch.Tensor) -> str:
+    return words[int((colours.mean(0) - table).norm(dim=1).argmin())]

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 
-from common import Stage, autocast, log
+from common import Stage, autocast, log, warm_start
 from latents import Thumbnails
 from world import World, render
 
@@ -23,7 +23,7 @@ def build(config: dict) -> AutoencoderKL:
     c = config["vae"]
     levels = len(c["block_out_channels"])
     return AutoencoderKL(
-        in_channels=3, out_channels=3, latent_channels=4, layers_per_block=c["layers_per_block"],
+        in_channels=3, out_channels=3, latent_channels=config.get("latent_channels", 4), layers_per_block=c["layers_per_block"],
         block_out_channels=tuple(c["block_out_channels"]), norm_num_groups=c["norm_num_groups"],
         down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels,
         mid_block_add_attention=False, sample_size=config["size"], scaling_factor=1.0)
@@ -103,11 +103,13 @@ def train_decoder(config: dict, world: World, out: Path, device, minutes: float)
     if config.get("latents") != "thumbnails":
         return
     model = build(config).to(device)
-    thumbnails = Thumbnails(world, config["size"], device)
+    warm_start(model, out / "vae-start.pt")
+    thumbnails = Thumbnails(world, config["size"], device, config.get("latent_channels", 4))
+    drawn = World.from_config({**config["world"], **config.get("decoder_world", {})})
     stage = Stage("decoder", model, config, out, minutes=minutes)
     rng = random.Random(config["seed"] + 2000 * (1 + stage.step))
     for _ in stage.steps():
-        scenes = [world.sample(rng, split="any") for _ in range(stage.settings["batch"])]
+        scenes = [drawn.sample(rng, split="any") for _ in range(stage.settings["batch"])]
         x, z = thumbnails(scenes, [[rng.random()] for _ in scenes])
         noisy = z + torch.rand(len(z), 1, 1, 1, device=device) * stage.settings["noise"] * torch.randn_like(z)
         with autocast(device):

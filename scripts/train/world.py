@@ -72,13 +72,16 @@ def held_out(shape: str, colour: str, motion: str) -> bool:
 
 @dataclass
 class World:
-    """Which part of the vocabulary a configuration trains, with the weights of its motions."""
+    """Which part of the vocabulary a configuration trains, and how often the parts that learn slowly are drawn."""
 
     shapes: tuple = SHAPES
+    shape_weights: tuple = ()
     colours: tuple = tuple(COLOURS)
     backgrounds: tuple = tuple(BACKGROUNDS)
     background_kinds: tuple = BACKGROUND_KINDS
     sizes: tuple = tuple(SIZES)
+    size_weights: tuple = ()
+    size_spread: float = 1.0  # how much of a size's range of radii, around its middle, is used
     textures: tuple = TEXTURES
     motions: tuple = MOTIONS
     motion_weights: tuple = ()
@@ -102,7 +105,7 @@ class World:
             held = [held_out(t.shape, t.colour, t.motion) for t in scene.things]
             if split == "train" and any(held) or split == "held" and not held[0]:
                 continue
-            if all(_visible(t.colour, scene.background) for t in scene.things):
+            if all(visible(t.colour, scene.background) for t in scene.things):
                 return scene
 
     def place(self, rng: random.Random, scene: Scene) -> Scene:
@@ -111,7 +114,8 @@ class World:
         scene.texture_seed = rng.randrange(1 << 30)
         for thing in scene.things:
             thing.rgb = _jitter(rng, COLOURS[thing.colour], 10)
-            thing.radius = rng.uniform(*SIZES[thing.size])
+            low, high = SIZES[thing.size]
+            thing.radius = (low + high) / 2 + self.size_spread * (rng.uniform(low, high) - (low + high) / 2)
             thing.travel = SPEEDS[thing.speed] * rng.uniform(0.9, 1.1)
             thing.angle = rng.uniform(-0.12, 0.12)
             if self.rotated and thing.motion.startswith("rotate"):
@@ -136,14 +140,16 @@ class World:
         texture = rng.choice(self.textures) if rng.random() < 0.4 else self.textures[0]
         speed = "normal" if "normal" in self.speeds and rng.random() < 0.5 else rng.choice(self.speeds)
         motion = rng.choices(self.motions, self.motion_weights or None)[0]
-        return Thing(rng.choice(self.shapes), rng.choice(self.colours), rng.choice(self.sizes), texture, motion, speed)
+        size = rng.choices(self.sizes, self.size_weights or None)[0]
+        shape = rng.choices(self.shapes, self.shape_weights or None)[0]
+        return Thing(shape, rng.choice(self.colours), size, texture, motion, speed)
 
 
 def _jitter(rng: random.Random, rgb: tuple, amount: int) -> tuple:
     return tuple(min(1.0, max(0.0, (c + rng.uniform(-amount, amount)) / 255)) for c in rgb)
 
 
-def _visible(colour: str, background: str) -> bool:
+def visible(colour: str, background: str) -> bool:
     """Far enough apart in RGB to be told from the background (a cheap stand-in for a distance in Lab)."""
     return math.dist(COLOURS[colour], BACKGROUNDS[background]) > 90
 
