@@ -13,7 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto invocation = t2v::commands::with_settings({}, text, "fuzz.mp4");
     const auto& output = invocation.output;
     t2v::fuzz::require(output.path.empty() && output.save_latents.empty() && !output.overwrite);
-    t2v::fuzz::require(invocation.run.keep_first_frame.empty() && invocation.run.prompt_file.empty());
+    t2v::fuzz::require(invocation.first_frame.keep.empty() && invocation.run.prompt_file.empty());
   });
   const std::initializer_list<ErrorCode> codes{ErrorCode::bad_input, ErrorCode::usage};
   t2v::fuzz::expect_clean(
