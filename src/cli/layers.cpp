@@ -136,7 +136,9 @@ Layer read_json(const Json& object, const std::string& where, bool recorded) {
   Layer layer;
   for (const auto& [key, value] : object.items()) {
     if (value.is_null() || (recorded && is_settings_fact(key))) continue;
-    const std::string label = where + ": " + key;
+    constexpr size_t kShown = 80;  // of a name that is none
+    const std::string label =
+        where + ": " + (key.size() > kShown ? replace_invalid_utf8(key.substr(0, kShown)) + "..." : key);
     const Option* option = find_option(key, Command::generate);
     if (!option) {
       if (recorded) continue;  // written by a later version

@@ -156,8 +156,9 @@ void sweep_claims(const fs::path& folder, const std::function<bool(const std::st
     const auto claim = read_claim(it->path());
     const std::string name = it->path().filename().string();
     const bool is_helper = name.find('.') != std::string::npos;
+    // Without a name in it: its process was killed before it wrote one, or is about to; that one makes another.
+    const bool is_dead = !claim || claim->empty() || is_of_the_dead(*claim);
     // Another process may be taking over the claim of a job that is still to do.
-    const bool is_dead = claim ? is_of_the_dead(*claim) : is_done(name);  // killed before it had written its name
     if (is_dead && (is_helper || is_done(name))) unlink(it->path().c_str());
   }
   fs::remove(folder, error);  // only when empty

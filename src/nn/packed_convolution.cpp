@@ -67,13 +67,20 @@ at::Tensor pack_doubled_weight(const at::Tensor& weight) {
 }
 
 bool can_pack_winograd(const at::Tensor& weight) {
-  return can_pack(weight) && weight.dim() == 4 && weight.size(2) == 3 && weight.size(3) == 3 &&
+  return (can_pack(weight) || weight.is_meta()) && weight.dim() == 4 && weight.size(2) == 3 && weight.size(3) == 3 &&
          kernels::winograd_fits(weight.size(1), weight.size(0));
+}
+
+int64_t winograd_bytes_since(int64_t before, const Placement& placement) {
+  const bool are_packed = placement.device.is_cpu() && placement.dtype == c10::kFloat;
+  return are_packed ? counted_winograd_bytes - before : 0;
 }
 
 at::Tensor pack_winograd_weight(const at::Tensor& weight) {
   const int64_t outputs = weight.size(0), channels = weight.size(1);
+  if (weight.is_meta()) counted_winograd_bytes += kernels::winograd_size(channels, outputs) * 4;
   at::Tensor packed = at::empty({kernels::winograd_size(channels, outputs)}, weight.options());
+  if (weight.is_meta()) return packed;
   kernels::winograd_pack(with_taps_first(weight).const_data_ptr<float>(), packed.mutable_data_ptr<float>(), channels,
                          outputs);
   return packed;

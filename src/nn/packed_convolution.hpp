@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "nn/kernels/convolution.hpp"
+#include "tensor/placement.hpp"
 
 namespace t2v::nn {
 
@@ -24,6 +25,11 @@ at::Tensor pack_doubled_weight(const at::Tensor& weight);
 
 /// Whether a 3 x 3 layer gets a second weight for run_winograd().
 bool can_pack_winograd(const at::Tensor& weight);
+/// Bytes of the second weights of the layers that this thread has built on meta tensors so far. Only differences mean
+/// something.
+inline thread_local int64_t counted_winograd_bytes = 0;
+/// What the layers built since `before` would take for them where they are placed so.
+int64_t winograd_bytes_since(int64_t before, const Placement& placement);
 /// [out, in, 3, 3] -> a one-dimensional tensor for run_winograd() only.
 at::Tensor pack_winograd_weight(const at::Tensor& weight);
 

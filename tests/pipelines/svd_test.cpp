@@ -183,7 +183,9 @@ TEST_F(Svd, a_lora_changes_the_weights_it_names) {
   const auto plain = latents(folder_->path() / "model", {});
   const auto with_lora = latents(folder_->path() / "model", {{(folder.path() / "l.safetensors").string(), 0.7}});
   const auto wanted = latents(folder.path() / "merged", {});
-  EXPECT_LE(relative_l2(with_lora, wanted), 1e-5);  // the product is summed in another order
+  // The merged weights differ in their last bits, because the product is summed in another order; tiles of convolutions
+  // widen that a little.
+  EXPECT_LE(relative_l2(with_lora, wanted), 2e-5);
   EXPECT_GE(relative_l2(plain, wanted), 1e-2);
 }
 

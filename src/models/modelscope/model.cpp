@@ -19,6 +19,7 @@
 #include "models/modelscope/pipeline.hpp"
 #include "models/run.hpp"
 #include "models/text/run_text.hpp"
+#include "nn/packed_convolution.hpp"
 #include "t2v/error.hpp"
 
 namespace t2v::models::modelscope {
@@ -60,6 +61,7 @@ ModelScopeModel::ModelScopeModel(io::Checkpoint checkpoint, const LoadOptions& o
   const auto& unet = checkpoint_.component("unet");
   const auto& vae = checkpoint_.component("vae");
   auto unet_store = WeightStore::header_only(unet.weights());
+  const int64_t before_networks = nn::counted_winograd_bytes;
   unet_shapes_ = std::make_unique<UNet3DConditionModel>(UNet3DConfig::from(unet.config()), unet_store.root());
   unet_store.expect_all_taken();
   loras_.bind("unet", unet_store);
@@ -80,7 +82,8 @@ ModelScopeModel::ModelScopeModel(io::Checkpoint checkpoint, const LoadOptions& o
   };
   const int64_t element = c10::elementSize(placement_.dtype);
   weight_bytes_ = (text_parameters + unet_store.parameter_count()) * element +
-                  vae_store.parameter_count() * static_cast<int64_t>(c10::elementSize(vae_placement_.dtype));
+                  vae_store.parameter_count() * static_cast<int64_t>(c10::elementSize(vae_placement_.dtype)) +
+                  nn::winograd_bytes_since(before_networks, placement_);
   read_defaults();
 }
 

@@ -22,6 +22,7 @@
 #include "models/svd/family.hpp"
 #include "models/svd/pipeline.hpp"
 #include "models/vae/autoencoder_kl.hpp"
+#include "nn/packed_convolution.hpp"
 #include "t2v/error.hpp"
 
 namespace t2v::models::svd {
@@ -111,6 +112,7 @@ void SvdModel::read_networks() {
   auto unet_store = WeightStore::header_only(unet.weights());
   loras_.bind("unet", unet_store);
   loras_.finish(checkpoint_.pipeline_class());
+  const int64_t before_networks = nn::counted_winograd_bytes;
   unet_shapes_ = std::make_unique<UNetSpatioTemporalConditionModel>(UNetSpatioTemporalConfig::from(unet.config()),
                                                                     unet_store.root());
   unet_store.expect_all_taken();
@@ -129,7 +131,8 @@ void SvdModel::read_networks() {
   };
   weight_bytes_ = bytes(encoder_store.parameter_count(), encoder_placement_) +
                   bytes(unet_store.parameter_count() - unet_shapes_->folded_elements(), placement_) +
-                  bytes(vae_store.parameter_count(), vae_placement_);
+                  bytes(vae_store.parameter_count(), vae_placement_) +
+                  nn::winograd_bytes_since(before_networks, placement_);
 }
 
 void SvdModel::check_networks_fit() const {

@@ -14,6 +14,7 @@
 #include "models/run.hpp"
 #include "models/text/run_text.hpp"
 #include "models/unet/diffusion.hpp"
+#include "nn/packed_convolution.hpp"
 #include "t2v/error.hpp"
 
 namespace t2v::models::unet {
@@ -64,6 +65,7 @@ void DiffusionModel::count_parts() {
   const auto& vae = checkpoint_.component("vae");
   const auto& text = checkpoint_.component("text_encoder");
   int64_t unet_parameters = 0, adapter_parameters = 0;
+  const int64_t before_networks = nn::counted_winograd_bytes;
   unet_shapes_ = build_unet(
       checkpoint_, variant_,
       [this](const io::Component& part, const WeightStore::Rename& rename) {
@@ -88,7 +90,8 @@ void DiffusionModel::count_parts() {
   }
   const auto element = static_cast<int64_t>(c10::elementSize(placement_.dtype));
   weight_bytes_ = (text_parameters + unet_parameters + adapter_parameters) * element +
-                  vae_store.parameter_count() * static_cast<int64_t>(c10::elementSize(vae_placement_.dtype));
+                  vae_store.parameter_count() * static_cast<int64_t>(c10::elementSize(vae_placement_.dtype)) +
+                  nn::winograd_bytes_since(before_networks, placement_);
 }
 
 void DiffusionModel::read_defaults() {

@@ -308,7 +308,8 @@ void winograd_cpu(const std::array<const float*, 2>& x, const float* packed, flo
                   const ConvolutionEnd& end, int64_t first, int64_t last) {
   const WinogradCall call{x, packed, out, shape, end};
   const int64_t tiles = tiles_of(shape), tasks = winograd_tasks(shape);
-  WinogradSpace space;
+  // Kept by the thread: asked for anew in every layer, it would tear holes into the heap.
+  static thread_local WinogradSpace space;
   for (int64_t task = first; task < last; ++task) {
     HWY_DYNAMIC_DISPATCH(RunTiles)(call, space, task * tiles / tasks, (task + 1) * tiles / tasks);
   }
