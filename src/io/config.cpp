@@ -55,7 +55,7 @@ struct Reader {
   std::string_view key;
 
   [[noreturn]] void fail(const std::string& wanted, const std::string& got) const {
-    throw Error(ErrorCode::bad_input, "bad config: " + where + ": " + std::string(key) +
+    throw Error(ErrorCode::bad_input, "bad config: " + where + ": " + printable(key, 60) +
                                           ": wanted " + wanted + ", got " + got);
   }
   int64_t integer(const Json& value, int64_t min, int64_t max) const {

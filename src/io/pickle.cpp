@@ -14,10 +14,10 @@ namespace t2v::io::pickle {
 
 namespace {
 
-// A value takes about 100 bytes, and a tensor is made of about 30 pushes: room for 13,000 tensors,
-// four times what the largest published checkpoint of this format has.
+// A value takes about 100 bytes, and a tensor is made of about 30 pushes: room for 10,000 tensors,
+// three times what the largest published checkpoint of this format has.
 constexpr size_t kMaxOperations = 2'000'000;
-constexpr size_t kMaxPushes = 400'000;
+constexpr size_t kMaxPushes = 300'000;
 constexpr size_t kMaxGlobalName = 512;
 
 std::string hex(uint8_t opcode) {

@@ -36,9 +36,9 @@ TEST(Json, Row25_depth_size_and_item_bombs_are_refused) {
 TEST(Json, many_keys_take_linear_time) {
   std::string text = "{";
   for (int i = 0; i < 200'000; ++i) text += (i ? ",\"k" : "\"k") + std::to_string(i) + "\":1";
-  const auto start = std::chrono::steady_clock::now();
+  const double start = processor_seconds();
   EXPECT_EQ(parse_json(text + "}", "x", {.max_bytes = 64 << 20}).size(), 200'000u);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
+  EXPECT_LT(processor_seconds() - start, 5.0);
 }
 
 TEST(Json, duplicates_trailing_text_comments_and_bad_utf8_are_refused) {
@@ -102,6 +102,8 @@ TEST(Config, Row23_wrong_types_and_ranges_name_file_key_wanted_and_got) {
   expect_bad([&] { c.get_int("t"); }, "got true");
   expect_bad([&] { c.get_int("z", std::nullopt, 1); }, "at least 1, got 0");
   expect_bad([&] { c.get_int("absent"); }, "no such key");
+  const Config lines(parse_json(R"({"two\nlines": "x"})", "x"), "x");
+  expect_bad([&] { lines.get_int("two\nlines"); }, "wanted an integer");  // on one line, see expect_bad
   expect_bad([&] { c.get_double("s"); }, "wanted a number");
   expect_bad([&] { c.get_bool("z"); }, "wanted true or false, got 0");
   expect_bad([&] { c.get_string("z"); }, "wanted a string");

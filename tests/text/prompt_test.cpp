@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Weights in prompts and long prompts, against the reference of scripts/golden/prompts.py.
-#include <chrono>
 
 #include <gmock/gmock.h>
 
+#include "support/processor_time.hpp"
 #include "support/tiny_checkpoint.hpp"
 #include "text/prompt_chunks.hpp"
 #include "text/prompt_syntax.hpp"
@@ -59,7 +59,7 @@ TEST(PromptSyntaxTest, weights_that_leave_nothing_to_see_are_refused) {
 }
 
 TEST(PromptSyntaxTest, hostile_prompts_take_no_time) {
-  const auto start = std::chrono::steady_clock::now();
+  const double start = processor_seconds();
   const size_t size = size_t{1} << 20;
   for (const std::string& unit : {"(", "[", "(a", ")", " ", ":", "(a:", "\\", "BREAK ", " B", "(a:1)"}) {
     std::string prompt;
@@ -72,7 +72,7 @@ TEST(PromptSyntaxTest, hostile_prompts_take_no_time) {
     }
   }
   // Seconds would mean that the time grows with the square of the length.
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(30));
+  EXPECT_LT(processor_seconds() - start, 30.0);
 }
 
 TEST(PromptSyntaxTest, names_are_checked) {
