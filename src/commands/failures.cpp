@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "commands/failures.hpp"
 
+#include <algorithm>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
@@ -16,11 +18,26 @@ namespace {
 constexpr const char* kLessMemory =
     "try fewer --frames, a smaller --size, --decode-chunk 1 or --vae-tiling";
 
-bool is_out_of_memory(const std::string& message) {
-  // c10/core/impl/alloc_cpu.cpp (torch 2.11.0) throws a plain c10::Error for the CPU
-  return message.find("not enough memory") != std::string::npos ||
-         message.find("can't allocate memory") != std::string::npos;
+bool has_any(const std::string& message, std::initializer_list<std::string_view> parts) {
+  return std::ranges::any_of(parts, [&](std::string_view part) { return message.find(part) != message.npos; });
 }
+
+/// Of libtorch 2.11.0: the CPU's allocator (c10/core/impl/alloc_cpu.cpp), and what the CUDA runtime, cuBLAS and cuDNN
+/// report when what they take beside libtorch's own allocator is not there. All are plain c10::Errors.
+bool is_out_of_memory(const std::string& message) {
+  return has_any(message, {"not enough memory", "can't allocate memory", "CUDA error: out of memory",
+                           "_STATUS_ALLOC_FAILED", "_ALLOCATION_FAILED"});
+}
+
+/// The machine's fault, not that of a kernel of ours (cudaGetErrorString of CUDA 13).
+bool is_lost_device(const std::string& message) {
+  return has_any(message, {"no kernel image is available", "no CUDA-capable device", "busy or unavailable",
+                           "driver version is insufficient", "uncorrectable ECC error", "GPU is lost",
+                           "system not yet initialized", "hardware stack error"});
+}
+
+/// libtorch adds advice for people who debug kernels.
+std::string first_line(const std::string& message) { return message.substr(0, message.find('\n')); }
 
 }  // namespace
 
@@ -32,12 +49,14 @@ Error current_failure() {
     const bool is_terminated = stop_code() == ErrorCode::terminated;
     return {stop_code(), is_terminated ? "terminated" : error.what(), error.hint()};
   } catch (const c10::OutOfMemoryError& error) {
-    return {ErrorCode::no_resource, std::string("out of memory: ") + error.what_without_backtrace(),
-            kLessMemory};
+    return {ErrorCode::no_resource, "out of memory: " + first_line(error.what_without_backtrace()), kLessMemory};
   } catch (const c10::Error& error) {
-    const std::string message = error.what_without_backtrace();
-    if (is_out_of_memory(message))
-      return {ErrorCode::no_resource, "out of memory: " + message, kLessMemory};
+    const std::string message = first_line(error.what_without_backtrace());
+    if (is_out_of_memory(message)) return {ErrorCode::no_resource, "out of memory: " + message, kLessMemory};
+    if (is_lost_device(message)) {
+      return {ErrorCode::no_resource, message,
+              "`nvidia-smi` shows the state of the driver and its devices; --device cpu computes without them"};
+    }
     return {ErrorCode::internal, "a bug of t2v: libtorch: " + message,
             "please report this with the command line that caused it"};
   } catch (...) {

@@ -243,6 +243,43 @@ TEST_F(Commands, Row49_failures_of_the_engine_have_their_exit_codes) {
   EXPECT_EQ(code_of([] { throw Error(ErrorCode::interrupted, "interrupted"); }), 130);
 }
 
+TEST_F(Commands, Row49_every_way_a_device_runs_out_of_memory_is_exit_code_5) {
+  // As libtorch 2.11.0 words them, the first with its advice about kernels.
+  for (const char* words :
+       {"CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation' in the documentation\nCompile with "
+        "`TORCH_USE_CUDA_DSA`",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"}) {
+    world_.before_decode = [&] { throw c10::Error({__func__, __FILE__, __LINE__}, words); };
+    const CommandResult result = run({"-p", "x", "-o", file("a.mp4"), "-q", "--keep-latents"});
+    EXPECT_EQ(result.code, 5) << result.err;
+    EXPECT_THAT(result.err, Not(HasSubstr("TORCH_USE_CUDA_DSA")));
+    EXPECT_THAT(result.err, HasSubstr("t2v decode"));  // the work is not lost
+  }
+}
+
+TEST_F(Commands, Row51_a_device_that_is_lost_or_too_old_is_no_bug_of_ours) {
+  for (const char* words : {"CUDA error: no kernel image is available for execution on the device",
+                            "CUDA error: uncorrectable ECC error encountered\nmore"}) {
+    world_.before_denoise = [&] { throw c10::Error({__func__, __FILE__, __LINE__}, words); };
+    const CommandResult result = run({"-p", "x", "-o", file("a.mp4"), "-q"});
+    EXPECT_EQ(result.code, 5) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("--device cpu"));
+  }
+  world_.before_denoise = [] {
+    throw c10::Error({__func__, __FILE__, __LINE__}, "CUDA error: an illegal memory access was encountered");
+  };
+  EXPECT_EQ(run({"-p", "x", "-o", file("a.mp4"), "-q"}).code, 1);
+}
+
+TEST_F(Commands, Row49_Row50_a_plan_above_the_free_memory_is_told_before_the_run) {
+  world_.peak_bytes = 900'000'000'000'000;
+  const CommandResult result = run({"-p", "x", "-o", file("a.mp4")});
+  EXPECT_EQ(result.code, 0) << result.err;  // a warning only: what is free is a guess of the system's
+  EXPECT_THAT(result.err, HasSubstr("the run needs about 900 TB of memory on cpu"));
+  EXPECT_THAT(result.err, HasSubstr("--decode-chunk 1"));
+}
+
 TEST_F(Commands, Row90_a_dry_run_prints_the_plan_and_writes_nothing) {
   const CommandResult text =
       run({"-p", "x", "-o", file("a.mp4"), "--save-latents", file("l.safetensors"), "--dry-run"});

@@ -22,6 +22,7 @@ struct FakeWorld {
   int opened = 0, loaded = 0, denoised = 0, decoded = 0;
   std::string hash = "hash-1";
   bool black = false;  ///< nothing but black frames
+  int64_t peak_bytes = 4000;  ///< what the plan says
   std::string lora_hash = "lora-1";  ///< of every LoRA asked for
 };
 
@@ -87,7 +88,7 @@ class FakeModel final : public Model {
     plan.latent_shape = {1, 4, plan.frames, 4, 4};
     plan.device = "cpu";
     plan.dtype = "fp32";
-    plan.memory = {.weights = 1000, .denoise_peak = 2000, .decode_peak = 3000, .total_peak = 4000};
+    plan.memory = {.weights = 1000, .denoise_peak = 2000, .decode_peak = 3000, .total_peak = world_.peak_bytes};
     return plan;
   }
   std::unique_ptr<Pipeline> load(Progress& progress, Parts parts) const override {
