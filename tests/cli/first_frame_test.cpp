@@ -34,7 +34,7 @@ using testing_support::ProgramResult;
 using testing_support::read_all;
 using Words = std::vector<std::string>;
 
-const std::string kProgram = std::string(T2V_BINARY_DIR) + "/t2v";
+const std::string kProgram = testing_support::program_path();
 constexpr const char* kPrompt = "a fox in the snow";
 
 class FirstFrame : public testing::Test {

@@ -24,7 +24,7 @@ using testing::HasSubstr;
 using testing_support::ProgramResult;
 using testing_support::read_all;
 
-const std::string kProgram = std::string(T2V_BINARY_DIR) + "/t2v";
+const std::string kProgram = testing_support::program_path();
 
 class LongRun : public testing::Test {
  protected:

@@ -20,7 +20,7 @@ using testing_support::ProgramResult;
 
 ProgramResult t2v(std::vector<std::string> arguments, const std::function<void()>& in_child = {},
                   const std::string& input = {}) {
-  arguments.insert(arguments.begin(), std::string(T2V_BINARY_DIR) + "/t2v");
+  arguments.insert(arguments.begin(), testing_support::program_path());
   return testing_support::run_program(arguments, in_child, input);
 }
 

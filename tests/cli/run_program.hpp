@@ -28,6 +28,12 @@ inline std::string read_all(const std::filesystem::path& file) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
+/// The program under test: of this build folder, or the one that a build with sanitizers names.
+inline std::string program_path() {
+  const char* other = std::getenv("T2V_TESTED_PROGRAM");
+  return other ? other : std::string(T2V_BINARY_DIR) + "/t2v";
+}
+
 /// `in_child` runs in the child before the program starts: to close descriptors, set limits.
 inline ProgramResult run_program(const std::vector<std::string>& command,
                                  const std::function<void()>& in_child = {},
