@@ -171,6 +171,12 @@ LoraFile LoraFile::open(const fs::path& path) {
 
 LoraFile::LoraFile(std::shared_ptr<const TensorFile> file, const std::string& adapter_config)
     : file_(std::move(file)) {
+  // A LyCORIS of every layer of SDXL has 6,000.
+  constexpr size_t kMaxTensors = 20'000;
+  if (tensor_count() > kMaxTensors) {
+    throw bad_lora(where(), "wanted at most " + std::to_string(kMaxTensors) + " tensors, got " +
+                                std::to_string(tensor_count()));
+  }
   read_tensors();
   finish_modules();
   read_alphas(adapter_config);

@@ -18,7 +18,7 @@ constexpr size_t kMaxRank = 32;
 constexpr size_t kMaxTensors = 100'000;
 constexpr size_t kMaxVisits = 2'000'000;
 constexpr int kMaxDepth = 32;
-constexpr size_t kMaxTensorName = 4096;
+constexpr size_t kMaxTensorName = 512;
 // A view may repeat elements (expand), but must not turn a few bytes into gigabytes for whoever
 // copies it.
 constexpr int64_t kMaxRepeated = int64_t{1} << 20;
@@ -196,7 +196,7 @@ class Collector {
     for (const auto& [key, item] : value->entries) {
       if (key->kind == Kind::text) {
         if (prefix.size() + key->text.size() > kMaxTensorName)
-          throw bad_file(where_, "a tensor name of more than 4096 bytes");
+          throw bad_file(where_, "a tensor name of more than 512 bytes");
         visit(item, prefix + std::string(key->text));
       } else if (key->kind == Kind::integer) {
         visit(item, prefix + std::to_string(key->integer));

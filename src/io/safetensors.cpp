@@ -24,6 +24,8 @@ namespace {
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the reference's limit
 constexpr size_t kMaxTensors = 100'000;  // more, and tiny, would only be an attack on memory
+constexpr size_t kMaxNameBytes = 512;  // of one; readers of names are quick with names
+constexpr size_t kMaxNames = 8'000'000;  // bytes of all; the largest published model's 92,000 take half
 constexpr size_t kMaxRank = 32;
 constexpr size_t kMaxRun = size_t{4} << 20;  // bytes without a quote; metadata of trainers is far below
 constexpr const char* kDamagedHint =
@@ -129,6 +131,9 @@ class HeaderReader {
       }
       if (entries.size() >= kMaxTensors)
         return refuse("more than " + std::to_string(kMaxTensors) + " tensors");
+      if (name.size() > kMaxNameBytes || (name_bytes_ += name.size()) > kMaxNames)
+        return refuse("wanted tensor names of at most " + std::to_string(kMaxNameBytes) +
+                      " bytes, and of 8 MB in all, got longer ones");
       field_ = Field::tensor;
       entries.emplace_back().name = std::move(name);
     } else if (depth_ == 2 && field_ != Field::metadata) {
@@ -196,6 +201,7 @@ class HeaderReader {
 
   int depth_ = 0;
   int metadata_count_ = 0;
+  size_t name_bytes_ = 0;
   Field field_ = Field::tensor;
   std::string key_;
   std::vector<int64_t> list_;

@@ -159,6 +159,13 @@ def file_cases():
                 ["decode", path, "-o", "out.mp4", "-m", "good"], ["compare", path, path],
                 ["--dry-run", "-p", "x", "-o", "out.mp4", "-m", path]],
                 codes=(3, 4), secrets=(SECRET,))
+    # The longest names that a file may have, and the most: 40 bytes more for each would be 8 MB.
+    for name, count in {"of_500_bytes": 15_000, "of_100_bytes": 75_000}.items():
+        long_name = "lora_unet_" + "down_blocks_0_attentions_" * (19 if count == 15_000 else 3)
+        header = ",".join('"%s%05d.alpha":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}' % (long_name, i)
+                          for i in range(count))
+        yield Case(f"Row17_names_{name}_as_lora", lambda path, text="{" + header + "}": write(path, safetensors(text)),
+                   lambda path: [["--dry-run", "-p", "x", "-o", "out.mp4", "-m", "good", "--lora", path]])
     for device in ["/dev/zero", "/dev/urandom", "/dev/null", "/", "/proc/self/mem", "/dev/stdin"]:
         name = "Row42_" + (device.strip("/").replace("/", "_") or "root")
         yield Case(name, lambda path: None, lambda path, device=device: [

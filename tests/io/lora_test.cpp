@@ -206,5 +206,17 @@ TEST(LdmKeys, that_nobody_knows_come_back_as_they_were) {
   EXPECT_EQ(io::key_of_ldm("input_blocks_1_0_in_layers_2", 0), "input_blocks_1_0_in_layers_2");
 }
 
+TEST(Lora, Row17_more_tensors_than_any_network_has_are_refused_before_they_are_read) {
+  const TempFolder folder;
+  std::string header = "{";
+  for (int i = 0; i <= 20'000; ++i) {
+    header += "\"lora_unet_";
+    header += std::to_string(i) + R"(.alpha":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},)";
+  }
+  header.back() = '}';
+  const auto file = folder.write("x.safetensors", safetensors_bytes(header, ""));
+  expect_bad([&] { LoraFile::open(file); }, "wanted at most 20000 tensors, got 20001");
+}
+
 }  // namespace
 }  // namespace t2v::test

@@ -192,6 +192,24 @@ TEST_F(Safetensors, Row17_a_million_tiny_tensors_are_refused) {
   refuse_header(header + "}", "100000 tensors");
 }
 
+TEST_F(Safetensors, Row17_names_of_kilobytes_and_of_megabytes_in_all_are_refused) {
+  const auto header_of = [](size_t count, size_t length) {
+    std::string header = "{";
+    for (size_t i = 0; i < count; ++i) {
+      std::string name = std::to_string(i);
+      name.resize(length, 'x');
+      header += (i ? ",\"" : "\"") + name + R"(":{"dtype":"U8","shape":[0],"data_offsets":[0,0]})";
+    }
+    return safetensors_bytes(header + "}", "");
+  };
+  const auto file = folder_.write("x.safetensors", header_of(3, 512));
+  EXPECT_EQ(open_tensor_file(file)->tensors().size(), 3u);
+  for (const auto& [count, length] : {std::pair<size_t, size_t>{1, 513}, {20'000, 500}}) {
+    const auto long_names = folder_.write("y.safetensors", header_of(count, length));
+    expect_bad([&] { open_tensor_file(long_names); }, "tensor names of at most 512 bytes");
+  }
+}
+
 TEST_F(Safetensors, Row25_deep_nesting_is_refused) {
   refuse_header(R"({"a":{"x":)" + std::string(100'000, '[') + "}}", "deeper than 16");
   refuse_header(std::string(100'000, '['), "list");
