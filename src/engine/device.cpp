@@ -11,6 +11,7 @@
 
 #include "core/log.hpp"
 #include "core/text.hpp"
+#include "engine/cuda_kernels.hpp"
 #include "engine/cuda_plugin.hpp"
 #include "t2v/error.hpp"
 
@@ -78,6 +79,7 @@ c10::ScalarType resolve_dtype(const std::string& dtype, const c10::Device& devic
 
 Placement resolve_placement(const LoadOptions& options, c10::ScalarType cuda_dtype) {
   const c10::Device device = resolve_device(options.device);
+  if (device.is_cuda()) use_cuda_kernels(device);
   return {device, resolve_dtype(options.dtype, device, cuda_dtype)};
 }
 

@@ -10,6 +10,7 @@
 #include <ATen/ops/sigmoid.h>
 
 #include "core/text.hpp"
+#include "nn/kernels/device_kernels.hpp"
 #include "nn/kernels/geglu.hpp"
 #include "nn/parallel.hpp"
 #include "t2v/error.hpp"
@@ -46,6 +47,9 @@ FeedForwardKind feed_forward_kind(std::string_view name, std::string_view where)
 
 Tensor geglu(const Tensor& x) {
   const int64_t width = x.size(-1) / 2;
+  if (const auto* device = kernels::device_kernels_for(x)) {
+    if (const auto out = device->geglu(x)) return *out;
+  }
   if (!x.is_cpu() || x.scalar_type() != at::kFloat || !x.is_contiguous()) {
     return at::gelu(x.narrow(-1, width, width)).mul_(x.narrow(-1, 0, width));
   }

@@ -14,6 +14,7 @@
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include "emulated/plugin.hpp"
 #include "engine/cuda_plugin.hpp"
 #include "engine/frames.hpp"
 
@@ -75,17 +76,13 @@ TEST_P(FramesToRgb8, NanAndInfinityAreFlagged) {
   }
 }
 
-TEST_P(FramesToRgb8, KernelEqualsTheReference) {
-  if (!engine::cuda_likely()) GTEST_SKIP() << "no NVIDIA driver on this machine";
-  const PluginApi& api = engine::open_cuda_plugin(std::filesystem::path(T2V_BINARY_DIR) / "libt2v_cuda.so");
-  int devices = 0;
-  if (api.device_count(&devices) != 0 || devices == 0) GTEST_SKIP() << "no CUDA device on this machine";
+void expect_kernel_equals_reference(const PluginApi& api, c10::Device device, c10::ScalarType type) {
   for (const bool channels_last : {false, true}) {
     for (const bool bad : {false, true}) {
-      at::Tensor frames = samples(63, 40).to(GetParam());  // no multiple of a block
+      at::Tensor frames = samples(63, 40).to(type);  // no multiple of a block
       if (bad) frames[0][0][0][0].fill_(std::numeric_limits<float>::quiet_NaN());
       if (channels_last) frames = frames.contiguous(c10::MemoryFormat::ChannelsLast);
-      const at::Tensor on_device = frames.to(c10::Device(c10::kCUDA, 0));
+      const at::Tensor on_device = frames.to(device);
       const at::Tensor rgb = at::empty({2, 63, 40, 3}, on_device.options().dtype(c10::kByte));
       const at::Tensor flag = at::zeros({1}, on_device.options().dtype(c10::kInt));
       ASSERT_EQ(api.rgb_to_uint8(0, job_of(on_device, rgb, flag)), 0) << api.last_error();
@@ -94,6 +91,18 @@ TEST_P(FramesToRgb8, KernelEqualsTheReference) {
       EXPECT_EQ(flag.cpu().const_data_ptr<int>()[0] != 0, wanted.not_finite);
     }
   }
+}
+
+TEST_P(FramesToRgb8, EmulatedKernelEqualsTheReference) {
+  expect_kernel_equals_reference(emulated_plugin(), c10::kCPU, GetParam());
+}
+
+TEST_P(FramesToRgb8, KernelEqualsTheReference) {
+  if (!engine::cuda_likely()) GTEST_SKIP() << "no NVIDIA driver on this machine";
+  const PluginApi& api = engine::open_cuda_plugin(std::filesystem::path(T2V_BINARY_DIR) / "libt2v_cuda.so");
+  int devices = 0;
+  if (api.device_count(&devices) != 0 || devices == 0) GTEST_SKIP() << "no CUDA device on this machine";
+  expect_kernel_equals_reference(api, c10::Device(c10::kCUDA, 0), GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, FramesToRgb8, testing::Values(c10::kFloat, c10::kHalf, c10::kBFloat16),

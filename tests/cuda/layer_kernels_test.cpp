@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CUDA forms of layers against the plain references that the CPU forms are held to.
+// The CUDA forms of layers against the plain references that the CPU forms are held to: on a device where there is one,
+// and always emulated on the CPU.
 #include <cmath>
 #include <filesystem>
 #include <optional>
@@ -12,6 +13,7 @@
 #include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
 
+#include "emulated/plugin.hpp"
 #include "engine/cuda_plugin.hpp"
 #include "media/color.hpp"
 #include "nn/kernels/frame_attention.hpp"
@@ -25,8 +27,6 @@ namespace {
 
 using test::formula_tensor;
 
-const c10::Device kDevice(c10::kCUDA, 0);
-
 ElementType element_type(c10::ScalarType type) {
   return type == c10::kHalf ? ElementType::fp16 : type == c10::kBFloat16 ? ElementType::bf16 : ElementType::fp32;
 }
@@ -36,18 +36,25 @@ double tolerance(c10::ScalarType type) {
   return type == c10::kHalf ? 1e-3 : type == c10::kBFloat16 ? 8e-3 : 2e-6;
 }
 
-class LayerKernels : public testing::TestWithParam<c10::ScalarType> {
+class LayerKernels : public testing::TestWithParam<std::tuple<c10::DeviceType, c10::ScalarType>> {
  protected:
   void SetUp() override {
+    if (device().is_cpu()) {
+      api_ = &emulated_plugin();
+      return;
+    }
     if (!engine::cuda_likely()) GTEST_SKIP() << "no NVIDIA driver on this machine";
     api_ = &engine::open_cuda_plugin(std::filesystem::path(T2V_BINARY_DIR) / "libt2v_cuda.so");
     int devices = 0;
     if (api_->device_count(&devices) != 0 || devices == 0) GTEST_SKIP() << "no CUDA device on this machine";
   }
+  static c10::Device device() { return c10::Device(std::get<0>(GetParam()), std::get<0>(GetParam()) == c10::kCPU ? -1 : 0); }
+  static c10::ScalarType type() { return std::get<1>(GetParam()); }
+
   /// As the kernel sees it, and the same values in fp32 for the reference.
   std::pair<at::Tensor, at::Tensor> input(const std::string& name, at::IntArrayRef shape) const {
-    const at::Tensor rounded = formula_tensor(name, shape.vec()).to(GetParam());
-    return {rounded.to(kDevice), rounded.to(c10::kFloat)};
+    const at::Tensor rounded = formula_tensor(name, shape.vec()).to(type());
+    return {rounded.to(device()), rounded.to(c10::kFloat)};
   }
   const PluginApi* api_ = nullptr;
 };
@@ -58,14 +65,15 @@ TEST_P(LayerKernels, group_norm_equals_the_plain_form) {
     bool has_shift, silu;
   };
   for (const Row& r : {Row{4, 64, 320, 32, 2, true, true}, Row{1, 5000, 640, 32, 1, false, true},
-                       Row{2, 1, 12, 4, 1, false, false}, Row{3, 33, 2560, 32, 3, true, false}}) {
+                       Row{2, 1, 12, 4, 1, false, false}, Row{3, 33, 2560, 32, 3, true, false},
+                       Row{1, 70, 250, 250, 1, false, true}, Row{2, 65, 4104, 8, 1, false, true}}) {
     const auto [x, wide_x] = input("x", {r.images, r.pixels, r.channels});
     const auto [weight, wide_weight] = input("weight", {r.channels});
     const auto [bias, wide_bias] = input("bias", {r.channels});
     const auto [shift, wide_shift] = input("shift", {r.images / r.images_per_video, r.channels});
     at::Tensor out = at::empty(x.sizes(), x.options());
     GroupNormJob job{x.const_data_ptr(), weight.const_data_ptr(), bias.const_data_ptr(),
-                     r.has_shift ? shift.const_data_ptr() : nullptr, out.mutable_data_ptr(), element_type(GetParam()),
+                     r.has_shift ? shift.const_data_ptr() : nullptr, out.mutable_data_ptr(), element_type(type()),
                      r.images, r.pixels, r.channels, r.groups, r.images_per_video, 1e-5, r.silu, nullptr};
     at::Tensor scratch = at::empty({group_norm_scratch(job)}, x.options().dtype(c10::kFloat));
     job.scratch = scratch.mutable_data_ptr<float>();
@@ -79,7 +87,23 @@ TEST_P(LayerKernels, group_norm_equals_the_plain_form) {
                                        .bias = wide_bias.const_data_ptr<float>(),
                                        .out = plain.mutable_data_ptr<float>()},
                                       {r.images, r.pixels, r.groups, {r.channels, 0}, 1e-5, r.silu});
-    EXPECT_TRUE(test::is_close(out, plain, tolerance(GetParam()))) << r.channels;
+    EXPECT_TRUE(test::is_close(out, plain, tolerance(type()))) << r.channels;
+  }
+}
+
+TEST_P(LayerKernels, group_norm_gives_the_same_bits_every_time) {
+  const auto [x, wide] = input("x", {2, 777, 320});
+  const auto [weight, wide_weight] = input("weight", {320});
+  at::Tensor first;
+  for (int i = 0; i < 5; ++i) {
+    at::Tensor out = at::empty(x.sizes(), x.options());
+    GroupNormJob job{x.const_data_ptr(), weight.const_data_ptr(), weight.const_data_ptr(), nullptr,
+                     out.mutable_data_ptr(), element_type(type()), 2, 777, 320, 32, 1, 1e-5, true, nullptr};
+    at::Tensor scratch = at::empty({group_norm_scratch(job)}, x.options().dtype(c10::kFloat));
+    job.scratch = scratch.mutable_data_ptr<float>();
+    ASSERT_EQ(api_->group_norm(0, job), 0) << api_->last_error();
+    if (!first.defined()) first = out;
+    EXPECT_TRUE(at::equal(out, first));
   }
 }
 
@@ -89,17 +113,17 @@ TEST_P(LayerKernels, frame_attention_equals_the_plain_form) {
     const auto [qkv, wide] = input("qkv", {s.batch, s.frames, s.positions, 3, s.heads, s.head_dim});
     const std::vector<int64_t> shape{s.batch, s.frames, s.positions, s.heads, s.head_dim};
     at::Tensor out = at::empty(shape, qkv.options()), plain = at::empty(shape, wide.options());
-    ASSERT_EQ(api_->frame_attention(0, {qkv.const_data_ptr(), out.mutable_data_ptr(), element_type(GetParam()), s.batch,
+    ASSERT_EQ(api_->frame_attention(0, {qkv.const_data_ptr(), out.mutable_data_ptr(), element_type(type()), s.batch,
                                         s.frames, s.positions, s.heads, s.head_dim}),
               0)
         << api_->last_error();
     nn::kernels::frame_attention_reference(wide.const_data_ptr<float>(), plain.mutable_data_ptr<float>(), s);
-    EXPECT_TRUE(test::is_close(out, plain, tolerance(GetParam()))) << s.frames;
+    EXPECT_TRUE(test::is_close(out, plain, tolerance(type()))) << s.frames;
   }
 }
 
 TEST_P(LayerKernels, frame_attention_refuses_what_does_not_fit) {
-  const FrameAttentionJob job{nullptr, nullptr, element_type(GetParam()), 1, 512, 1, 1, 160};
+  const FrameAttentionJob job{nullptr, nullptr, element_type(type()), 1, 512, 1, 1, 160};
   EXPECT_NE(api_->frame_attention(0, job), 0);
 }
 
@@ -107,10 +131,10 @@ TEST_P(LayerKernels, geglu_equals_the_plain_form) {
   for (const int64_t width : {1, 7, 320, 1280}) {
     const auto [x, wide] = input("x", {33, 2 * width});
     at::Tensor out = at::empty({33, width}, x.options()), plain = at::empty({33, width}, wide.options());
-    ASSERT_EQ(api_->geglu(0, {x.const_data_ptr(), out.mutable_data_ptr(), element_type(GetParam()), 33, width}), 0)
+    ASSERT_EQ(api_->geglu(0, {x.const_data_ptr(), out.mutable_data_ptr(), element_type(type()), 33, width}), 0)
         << api_->last_error();
     nn::kernels::geglu_reference(wide.const_data_ptr<float>(), plain.mutable_data_ptr<float>(), 33, width);
-    EXPECT_TRUE(test::is_close(out, plain, tolerance(GetParam()))) << width;
+    EXPECT_TRUE(test::is_close(out, plain, tolerance(type()))) << width;
   }
 }
 
@@ -119,7 +143,7 @@ TEST_P(LayerKernels, yuv_has_the_bytes_of_the_cpu) {
   at::Tensor rgb = at::empty({kFrames, kHeight, kWidth, 3}, c10::kByte);
   auto* bytes = rgb.mutable_data_ptr<uint8_t>();
   for (int64_t i = 0; i < rgb.numel(); ++i) bytes[i] = static_cast<uint8_t>(i * i * 31 + i / 7);
-  const at::Tensor on_device = rgb.to(kDevice);
+  const at::Tensor on_device = rgb.to(device());
   at::Tensor planes = at::empty({kFrames * kPixels * 3 / 2}, on_device.options());
   auto* y = planes.mutable_data_ptr<uint8_t>();
   uint8_t *u = y + kFrames * kPixels, *v = u + kFrames * kPixels / 4;
@@ -135,8 +159,13 @@ TEST_P(LayerKernels, yuv_has_the_bytes_of_the_cpu) {
   EXPECT_TRUE(at::equal(planes.cpu(), wanted));
 }
 
-INSTANTIATE_TEST_SUITE_P(types, LayerKernels, testing::Values(c10::kFloat, c10::kHalf, c10::kBFloat16),
-                         [](const auto& row) { return std::string(c10::toString(row.param)); });
+INSTANTIATE_TEST_SUITE_P(types, LayerKernels,
+                         testing::Combine(testing::Values(c10::kCPU, c10::kCUDA),
+                                          testing::Values(c10::kFloat, c10::kHalf, c10::kBFloat16)),
+                         [](const auto& row) {
+                           const bool emulated = std::get<0>(row.param) == c10::kCPU;
+                           return std::string(emulated ? "emulated_" : "device_") + c10::toString(std::get<1>(row.param));
+                         });
 
 }  // namespace
 }  // namespace t2v::cuda

@@ -2,10 +2,7 @@
 // Element types of the kernels: all arithmetic is in fp32.
 #pragma once
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-#include <cuda_runtime_api.h>
-
+#include "cuda/kernels/launch.cuh"
 #include "engine/cuda_plugin_api.hpp"
 
 namespace t2v::cuda {

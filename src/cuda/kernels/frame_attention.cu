@@ -18,7 +18,7 @@ int64_t shared_bytes(const FrameAttentionJob& job) {
 
 template <typename T>
 __global__ void frame_attention(FrameAttentionJob job) {
-  extern __shared__ float shared[];
+  float* shared = dynamic_shared();
   const int frames = static_cast<int>(job.frames), width = static_cast<int>(job.head_dim), row = width + 1;
   float *q = shared, *k = q + frames * row, *v = k + frames * row, *weights = v + frames * row;
   const int64_t head = blockIdx.x % job.heads, position = blockIdx.x / job.heads % job.positions;
@@ -74,9 +74,8 @@ int launch_frame_attention(const FrameAttentionJob& job, CUstream_st* stream) {
   if (bytes > kFrameAttentionBytes || blocks > 0x7fffffff) return cudaErrorInvalidValue;
   if (blocks * job.frames == 0) return cudaSuccess;
   return with_type(job.type, [&](auto zero) {
-    frame_attention<decltype(zero)>
-        <<<static_cast<unsigned>(blocks), kThreads, static_cast<std::size_t>(bytes), stream>>>(job);
-    return static_cast<int>(cudaGetLastError());
+    return launch(&frame_attention<decltype(zero)>, static_cast<unsigned>(blocks), kThreads, stream, job,
+                  static_cast<std::size_t>(bytes));
   });
 }
 

@@ -3,16 +3,11 @@
 
 #include <algorithm>
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
+#include "cuda/kernels/element.cuh"
 
 namespace t2v::cuda {
 
 namespace {
-
-__device__ float to_float(float x) { return x; }
-__device__ float to_float(__half x) { return __half2float(x); }
-__device__ float to_float(__nv_bfloat16 x) { return __bfloat162float(x); }
 
 /// One thread a pixel: three reads, three bytes. The work is bound by memory, and neighbours share their lines.
 template <typename Pixel>
@@ -41,13 +36,9 @@ int launch_frames_to_rgb8(const RgbJob& job, CUstream_st* stream) {
   if (count <= 0) return cudaSuccess;
   constexpr int kThreads = 256;
   const auto blocks = static_cast<unsigned>(std::min<int64_t>((count + kThreads - 1) / kThreads, 65535));
-  switch (job.type) {
-    case PixelType::fp32: frames_to_rgb8<float><<<blocks, kThreads, 0, stream>>>(job); break;
-    case PixelType::fp16: frames_to_rgb8<__half><<<blocks, kThreads, 0, stream>>>(job); break;
-    case PixelType::bf16: frames_to_rgb8<__nv_bfloat16><<<blocks, kThreads, 0, stream>>>(job); break;
-    default: return cudaErrorInvalidValue;
-  }
-  return cudaGetLastError();
+  return with_type(job.type, [&](auto zero) {
+    return launch(&frames_to_rgb8<decltype(zero)>, blocks, kThreads, stream, job);
+  });
 }
 
 }  // namespace t2v::cuda

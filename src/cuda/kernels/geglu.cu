@@ -30,11 +30,10 @@ __global__ void geglu(GegluJob job) {
 }
 
 template <typename T, int kWidth>
-int launch(const GegluJob& job, CUstream_st* stream) {
+int run(const GegluJob& job, CUstream_st* stream) {
   const int64_t packs = job.rows * (job.width / kWidth);
   const auto blocks = static_cast<unsigned>(std::min<int64_t>((packs + kThreads - 1) / kThreads, 65535));
-  geglu<T, kWidth><<<blocks, kThreads, 0, stream>>>(job);
-  return cudaGetLastError();
+  return launch(&geglu<T, kWidth>, blocks, kThreads, stream, job);
 }
 
 }  // namespace
@@ -44,8 +43,8 @@ int launch_geglu(const GegluJob& job, CUstream_st* stream) {
   return with_type(job.type, [&](auto zero) {
     using T = decltype(zero);
     constexpr int kWide = 16 / static_cast<int>(sizeof(T));
-    if (job.width % kWide == 0) return launch<T, kWide>(job, stream);
-    return launch<T, 1>(job, stream);
+    if (job.width % kWide == 0) return run<T, kWide>(job, stream);
+    return run<T, 1>(job, stream);
   });
 }
 

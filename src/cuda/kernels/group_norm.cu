@@ -46,38 +46,74 @@ __device__ float pivot_of(const GroupNormJob& job, int64_t image, int64_t group)
          shift_of<T>(job, image, channel);
 }
 
+/// What every thread has of its channels, [blockDim][kWidth] pairs, added up by group in an order that never changes, so that
+/// a seed gives the same bits every time. `packs` packs of channels are here, from channel `first`; thread r * side + p has
+/// pack p of row r.
+template <int kWidth>
+__device__ void add_by_group(const float (*of_threads)[2 * kWidth], int first, int packs, int side, int rows,
+                             int group_width, int groups, float (*of_parts)[2], float* sums) {
+  const int parts = static_cast<int>(blockDim.x) / groups, group = static_cast<int>(threadIdx.x) / parts;
+  const int part = static_cast<int>(threadIdx.x) % parts;
+  float sum = 0.0F, square = 0.0F;
+  if (group < groups) {
+    const int from = max(group * group_width, first), until = min((group + 1) * group_width, first + packs * kWidth);
+    const int channels = max(until - from, 0);
+    for (int i = part; i < channels * rows; i += parts) {
+      const int channel = from - first + i % channels;
+      const float* own = of_threads[i / channels * side + channel / kWidth];
+      sum += own[2 * (channel % kWidth)];
+      square += own[2 * (channel % kWidth) + 1];
+    }
+  }
+  of_parts[threadIdx.x][0] = sum;
+  of_parts[threadIdx.x][1] = square;
+  __syncthreads();
+  if (group < groups && part == 0) {
+    for (int i = 0; i < parts; ++i) {
+      sums[2 * group] += of_parts[threadIdx.x + i][0];
+      sums[2 * group + 1] += of_parts[threadIdx.x + i][1];
+    }
+  }
+  __syncthreads();
+}
+
 template <typename T, int kWidth>
 __global__ void sums_of_chunks(GroupNormJob job) {
-  __shared__ float sums[2 * kMaxGroups], pivots[kMaxGroups];
+  __shared__ float sums[2 * kMaxGroups], pivots[kMaxGroups], of_threads[kThreads][2 * kWidth], of_parts[kThreads][2];
   const Walk<T, kWidth> walk(job, blockIdx.x, blockIdx.y);
   for (int64_t g = threadIdx.x; g < job.groups; g += blockDim.x) {
     sums[2 * g] = sums[2 * g + 1] = 0.0F;
     pivots[g] = pivot_of<T>(job, walk.image, g);
   }
   __syncthreads();
-  const int64_t group_width = job.channels / job.groups;
-  for (int pack = walk.pack; pack < walk.packs && !walk.idle(); pack += walk.step()) {
+  const int group_width = static_cast<int>(job.channels / job.groups);
+  for (int first = 0; first < walk.packs; first += walk.step()) {  // the same rounds for every thread: all meet below
+    const int pack = first + walk.pack;
     float sum[kWidth] = {}, square[kWidth] = {}, less[kWidth];
-    for (int i = 0; i < kWidth; ++i) {
-      const int64_t channel = static_cast<int64_t>(pack) * kWidth + i;
-      less[i] = pivots[channel / group_width] - shift_of<T>(job, walk.image, channel);
-    }
-    for (int64_t pixel = walk.first_pixel + walk.row; pixel < walk.last_pixel; pixel += walk.rows) {
-      const auto* row = static_cast<const T*>(job.x) + (walk.image * job.pixels + pixel) * job.channels;
-      const auto value = reinterpret_cast<const Pack<T, kWidth>*>(row)[pack];
+    if (pack < walk.packs && !walk.idle()) {
       for (int i = 0; i < kWidth; ++i) {
-        const float u = to_float(value.at[i]) - less[i];
-        sum[i] += u;
-        square[i] += u * u;
+        const int64_t channel = static_cast<int64_t>(pack) * kWidth + i;
+        less[i] = pivots[channel / group_width] - shift_of<T>(job, walk.image, channel);
+      }
+      for (int64_t pixel = walk.first_pixel + walk.row; pixel < walk.last_pixel; pixel += walk.rows) {
+        const auto* row = static_cast<const T*>(job.x) + (walk.image * job.pixels + pixel) * job.channels;
+        const auto value = reinterpret_cast<const Pack<T, kWidth>*>(row)[pack];
+        for (int i = 0; i < kWidth; ++i) {
+          const float u = to_float(value.at[i]) - less[i];
+          sum[i] += u;
+          square[i] += u * u;
+        }
       }
     }
     for (int i = 0; i < kWidth; ++i) {
-      const int64_t group = (static_cast<int64_t>(pack) * kWidth + i) / group_width;
-      atomicAdd(&sums[2 * group], sum[i]);
-      atomicAdd(&sums[2 * group + 1], square[i]);
+      of_threads[threadIdx.x][2 * i] = sum[i];
+      of_threads[threadIdx.x][2 * i + 1] = square[i];
     }
+    __syncthreads();
+    const int packs = min(walk.step(), walk.packs - first);
+    add_by_group<kWidth>(of_threads, first * kWidth, packs, walk.step(), walk.rows, group_width,
+                         static_cast<int>(job.groups), of_parts, sums);
   }
-  __syncthreads();
   float* out = job.scratch + (walk.image * kGroupNormChunks + blockIdx.x) * job.groups * 2;
   for (int64_t i = threadIdx.x; i < 2 * job.groups; i += blockDim.x) out[i] = sums[i];
 }
@@ -122,11 +158,10 @@ __global__ void normalise(GroupNormJob job) {
 }
 
 template <typename T, int kWidth>
-int launch(const GroupNormJob& job, CUstream_st* stream) {
+int run(const GroupNormJob& job, CUstream_st* stream) {
   const dim3 grid(static_cast<unsigned>(kGroupNormChunks), static_cast<unsigned>(job.images));
-  sums_of_chunks<T, kWidth><<<grid, kThreads, 0, stream>>>(job);
-  normalise<T, kWidth><<<grid, kThreads, 0, stream>>>(job);
-  return cudaGetLastError();
+  const int status = launch(&sums_of_chunks<T, kWidth>, grid, kThreads, stream, job);
+  return status != cudaSuccess ? status : launch(&normalise<T, kWidth>, grid, kThreads, stream, job);
 }
 
 }  // namespace
@@ -139,8 +174,8 @@ int launch_group_norm(const GroupNormJob& job, CUstream_st* stream) {
   return with_type(job.type, [&](auto zero) {
     using T = decltype(zero);
     constexpr int kWide = 16 / static_cast<int>(sizeof(T));
-    if (job.channels % kWide == 0) return launch<T, kWide>(job, stream);
-    return launch<T, 1>(job, stream);
+    if (job.channels % kWide == 0) return run<T, kWide>(job, stream);
+    return run<T, 1>(job, stream);
   });
 }
 

@@ -2,10 +2,9 @@
 // One thread a 2 x 2 square of pixels: four luma values and one of each chroma, in the integers of core/bt709.hpp.
 #include <algorithm>
 
-#include <cuda_runtime_api.h>
-
-#include "cuda/kernels/layer_kernels.hpp"
 #include "core/bt709.hpp"
+#include "cuda/kernels/launch.cuh"
+#include "cuda/kernels/layer_kernels.hpp"
 
 namespace t2v::cuda {
 
@@ -46,8 +45,7 @@ int launch_rgb_to_yuv420(const YuvJob& job, CUstream_st* stream) {
   const int64_t squares = job.frames * job.height * job.width / 4;
   if (squares <= 0) return cudaSuccess;
   const auto blocks = static_cast<unsigned>(std::min<int64_t>((squares + kThreads - 1) / kThreads, 65535));
-  rgb_to_yuv420<<<blocks, kThreads, 0, stream>>>(job);
-  return cudaGetLastError();
+  return launch(&rgb_to_yuv420, blocks, kThreads, stream, job);
 }
 
 }  // namespace t2v::cuda

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/cuda_kernels.hpp"
+
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/group_norm.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/silu.h>
+#include <ATen/ops/sin.h>
+#include <c10/core/InferenceMode.h>
+
+#include "core/log.hpp"
+#include "engine/cuda_plugin.hpp"
+#include "tensor/operators.hpp"
+
+namespace t2v::engine {
+
+namespace {
+
+constexpr std::array kTypes{c10::kFloat, c10::kHalf, c10::kBFloat16};
+
+std::optional<cuda::ElementType> element_type(c10::ScalarType type) {
+  switch (type) {
+    case c10::kFloat: return cuda::ElementType::fp32;
+    case c10::kHalf: return cuda::ElementType::fp16;
+    case c10::kBFloat16: return cuda::ElementType::bf16;
+    default: return std::nullopt;
+  }
+}
+
+/// Values between -1 and 1 that repeat nowhere in a small tensor.
+at::Tensor some_values(at::IntArrayRef shape, double step, at::TensorOptions options) {
+  const at::Tensor counted = at::arange(c10::multiply_integers(shape), at::TensorOptions().dtype(c10::kFloat));
+  return at::sin(counted * step).view(shape).to(options.device(), options.dtype().toScalarType());
+}
+
+/// What both forms make of the same input may differ by roundings of the type only.
+bool are_near(const at::Tensor& ours, const at::Tensor& wanted) {
+  const double limit = wanted.scalar_type() == c10::kBFloat16 ? 2e-2 : wanted.scalar_type() == c10::kHalf ? 3e-3 : 1e-5;
+  const at::Tensor wide = wanted.to(c10::kFloat), difference = (ours.to(c10::kFloat) - wide).abs().max();
+  return difference.item<float>() <= limit * std::max(1.0F, wide.abs().max().item<float>());  // false for NaN
+}
+
+/// Whether `ours` gives what `wanted` does for every dtype; it is told where not.
+bool is_proven(const char* name, c10::Device device,
+               const std::function<std::pair<std::optional<at::Tensor>, at::Tensor>(at::TensorOptions)>& both) {
+  for (const c10::ScalarType type : kTypes) {
+    const auto [ours, wanted] = both(at::TensorOptions().device(device).dtype(type));
+    if (ours && are_near(*ours, wanted)) continue;
+    log::warn("CUDA kernel {} in {} is not right on this device; libtorch's is used (please report it)", name,
+              c10::toString(type));
+    return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+CudaKernels::CudaKernels(const cuda::PluginApi& api, c10::Device device) : api_(api), device_(device) {
+  const c10::InferenceMode guard;
+  has_group_norm_ = is_proven("group norm", device, [&](at::TensorOptions options) {
+    const at::Tensor x = some_values({3, 40, 9, 13}, 0.37, options).contiguous(at::MemoryFormat::ChannelsLast);
+    const at::Tensor weight = some_values({40}, 0.7, options), bias = some_values({40}, 0.9, options);
+    return std::pair{group_norm(x, {weight, bias, 8, 1e-5, true}), at::silu(at::group_norm(x, 8, weight, bias, 1e-5))};
+  });
+  has_frame_attention_ = is_proven("frame attention", device, [&](at::TensorOptions options) {
+    const at::Tensor qkv = some_values({2, 16, 5, 3 * 2 * 24}, 0.37, options);
+    const at::Tensor apart = qkv.view({2, 16, 5, 3, 2, 24}).permute({3, 0, 2, 4, 1, 5}).contiguous();  // [3, B, P, N, F, D]
+    const at::Tensor wanted = at::scaled_dot_product_attention(apart[0].flatten(0, 1), apart[1].flatten(0, 1), apart[2].flatten(0, 1));
+    return std::pair{frame_attention(qkv, 2), wanted.view({2, 5, 2, 16, 24}).permute({0, 3, 1, 2, 4}).reshape({2, 16, 5, 48})};
+  });
+  has_geglu_ = is_proven("GEGLU", device, [&](at::TensorOptions options) {
+    const at::Tensor x = some_values({7, 2 * 40}, 0.37, options) * 3;
+    return std::pair{geglu(x), at::gelu(x.narrow(-1, 40, 40)) * x.narrow(-1, 0, 40)};
+  });
+}
+
+bool CudaKernels::takes(const at::Tensor& x) const { return x.device() == device_ && element_type(x.scalar_type()); }
+
+std::optional<at::Tensor> CudaKernels::group_norm(const at::Tensor& x, const GroupNorm& norm) const {
+  const bool fits = norm.weight.scalar_type() == x.scalar_type() && norm.bias.scalar_type() == x.scalar_type() &&
+                    norm.weight.is_contiguous() && norm.bias.is_contiguous() && x.dim() == 4;
+  if (!has_group_norm_ || !takes(x) || !fits) return std::nullopt;
+  const at::Tensor rows = x.contiguous(at::MemoryFormat::ChannelsLast);
+  const at::Tensor out = at::empty(x.sizes(), x.options(), at::MemoryFormat::ChannelsLast);
+  cuda::GroupNormJob job{.x = rows.const_data_ptr(),
+                         .weight = norm.weight.const_data_ptr(),
+                         .bias = norm.bias.const_data_ptr(),
+                         .shift = nullptr,
+                         .out = out.mutable_data_ptr(),
+                         .type = *element_type(x.scalar_type()),
+                         .images = x.size(0),
+                         .pixels = x.size(2) * x.size(3),
+                         .channels = x.size(1),
+                         .groups = norm.groups,
+                         .images_per_video = 1,
+                         .eps = norm.eps,
+                         .silu = norm.silu,
+                         .scratch = nullptr};
+  const at::Tensor scratch = at::empty({cuda::group_norm_scratch(job)}, x.options().dtype(c10::kFloat));
+  job.scratch = scratch.mutable_data_ptr<float>();
+  if (api_.group_norm(device_.index(), job) != 0) return std::nullopt;
+  return out;
+}
+
+std::optional<at::Tensor> CudaKernels::frame_attention(const at::Tensor& qkv, int64_t heads) const {
+  if (!has_frame_attention_ || !takes(qkv) || !qkv.is_contiguous()) return std::nullopt;
+  const int64_t width = qkv.size(3) / 3;
+  const at::Tensor out = at::empty({qkv.size(0), qkv.size(1), qkv.size(2), width}, qkv.options());
+  const cuda::FrameAttentionJob job{.qkv = qkv.const_data_ptr(),
+                                    .out = out.mutable_data_ptr(),
+                                    .type = *element_type(qkv.scalar_type()),
+                                    .batch = qkv.size(0),
+                                    .frames = qkv.size(1),
+                                    .positions = qkv.size(2),
+                                    .heads = heads,
+                                    .head_dim = width / heads};
+  if (api_.frame_attention(device_.index(), job) != 0) return std::nullopt;
+  return out;
+}
+
+std::optional<at::Tensor> CudaKernels::geglu(const at::Tensor& x) const {
+  if (!has_geglu_ || !takes(x) || !x.is_contiguous()) return std::nullopt;
+  const int64_t width = x.size(-1) / 2;
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape.back() = width;
+  const at::Tensor out = at::empty(shape, x.options());
+  const cuda::GegluJob job{.x = x.const_data_ptr(),
+                           .out = out.mutable_data_ptr(),
+                           .type = *element_type(x.scalar_type()),
+                           .rows = x.numel() / (2 * width),
+                           .width = width};
+  if (api_.geglu(device_.index(), job) != 0) return std::nullopt;
+  return out;
+}
+
+void use_cuda_kernels(c10::Device device) {
+  static std::mutex mutex;
+  static std::unique_ptr<CudaKernels> kernels;
+  static c10::Device proven_on(c10::kCPU);
+  const std::lock_guard lock(mutex);
+  if (kernels && proven_on == device) return;
+  auto fresh = std::make_unique<CudaKernels>(cuda_plugin(), device);
+  nn::kernels::set_device_kernels(fresh.get());
+  kernels = std::move(fresh);
+  proven_on = device;
+}
+
+}  // namespace t2v::engine

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nn/kernels/device_kernels.hpp"
+
+#include <atomic>
+
+namespace t2v::nn::kernels {
+
+namespace {
+std::atomic<const DeviceKernels*> current{nullptr};
+}
+
+const DeviceKernels* device_kernels() { return current.load(std::memory_order_acquire); }
+
+void set_device_kernels(const DeviceKernels* kernels) { current.store(kernels, std::memory_order_release); }
+
+}  // namespace t2v::nn::kernels

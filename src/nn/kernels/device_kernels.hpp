@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernels of ours for tensors that are not on the CPU. Layers ask here and take ATen's operators where there is none.
+#pragma once
+
+#include <optional>
+
+#include <ATen/core/Tensor.h>
+
+namespace t2v::nn::kernels {
+
+/// Each function gives nothing for what it does not take (a shape, a dtype, a device), and then ATen computes.
+class DeviceKernels {
+ public:
+  struct GroupNorm {
+    const at::Tensor &weight, &bias;  // [C]
+    int64_t groups;
+    double eps;
+    bool silu;
+  };
+
+  virtual ~DeviceKernels() = default;
+  /// x [N, C, H, W] -> the same, channels-last.
+  virtual std::optional<at::Tensor> group_norm(const at::Tensor& x, const GroupNorm& norm) const = 0;
+  /// qkv [B, F, P, 3*N*D] -> [B, F, P, N*D], softmax over F.
+  virtual std::optional<at::Tensor> frame_attention(const at::Tensor& qkv, int64_t heads) const = 0;
+  /// x [.., 2*W] -> [.., W]: the first half times gelu of the second.
+  virtual std::optional<at::Tensor> geglu(const at::Tensor& x) const = 0;
+};
+
+/// What set_device_kernels() gave last; null at first. Set before networks run, not beside them.
+const DeviceKernels* device_kernels();
+void set_device_kernels(const DeviceKernels* kernels);
+
+/// Those for this tensor: null for one on the CPU.
+inline const DeviceKernels* device_kernels_for(const at::Tensor& x) { return x.is_cuda() ? device_kernels() : nullptr; }
+
+}  // namespace t2v::nn::kernels

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// What layers get of a plug-in's kernels: those that equal ATen on the device, here the emulated one.
+#include "engine/cuda_kernels.hpp"
+
+#include <memory>
+
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/group_norm.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <gtest/gtest.h>
+
+#include "emulated/plugin.hpp"
+#include "support/match.hpp"
+#include "support/net_golden.hpp"
+#include "tensor/operators.hpp"
+
+namespace t2v::engine {
+namespace {
+
+using test::formula_tensor;
+
+const c10::Device kEmulated(c10::kCPU);
+
+class CudaKernelsOf : public testing::TestWithParam<c10::ScalarType> {
+ protected:
+  static double tolerance() {
+    return GetParam() == c10::kFloat ? 2e-6 : GetParam() == c10::kHalf ? 2e-3 : 1.6e-2;  // a rounding of either form
+  }
+  static at::Tensor input(const std::string& name, at::IntArrayRef shape) {
+    return formula_tensor(name, shape.vec()).to(GetParam());
+  }
+  static void SetUpTestSuite() { kernels_ = std::make_unique<CudaKernels>(cuda::emulated_plugin(), kEmulated); }
+  static void TearDownTestSuite() { kernels_.reset(); }
+  static inline std::unique_ptr<CudaKernels> kernels_;
+};
+
+TEST_P(CudaKernelsOf, group_norm_is_that_of_aten_in_any_layout) {
+  const at::Tensor weight = input("weight", {48}), bias = input("bias", {48});
+  const at::Tensor x = input("x", {3, 48, 10, 6});
+  for (const at::Tensor& laid_out : {x, x.contiguous(at::MemoryFormat::ChannelsLast)}) {
+    const auto out = kernels_->group_norm(laid_out, {weight, bias, 8, 1e-6, false});
+    ASSERT_TRUE(out);
+    EXPECT_TRUE(out->is_contiguous(at::MemoryFormat::ChannelsLast));
+    EXPECT_TRUE(test::is_close(*out, at::group_norm(x, 8, weight, bias, 1e-6), tolerance()));
+  }
+}
+
+TEST_P(CudaKernelsOf, geglu_is_that_of_aten) {
+  const at::Tensor x = input("x", {2, 3, 5, 2 * 36});
+  const auto out = kernels_->geglu(x);
+  ASSERT_TRUE(out);
+  EXPECT_TRUE(test::is_close(*out, at::gelu(x.narrow(-1, 36, 36)) * x.narrow(-1, 0, 36), tolerance()));
+}
+
+TEST_P(CudaKernelsOf, frame_attention_is_that_of_aten) {
+  const at::Tensor qkv = input("qkv", {1, 24, 7, 3 * 4 * 16});
+  const auto out = kernels_->frame_attention(qkv, 4);
+  ASSERT_TRUE(out);
+  const at::Tensor apart = qkv.view({24, 7, 3, 4, 16}).permute({2, 1, 3, 0, 4});  // [3, P, N, F, D]
+  const at::Tensor wanted = at::scaled_dot_product_attention(apart[0], apart[1], apart[2]);
+  EXPECT_TRUE(test::is_close(out->view({24, 7, 4, 16}), wanted.permute({2, 0, 1, 3}), tolerance()));
+}
+
+TEST_P(CudaKernelsOf, what_a_kernel_does_not_take_is_left_to_aten) {
+  EXPECT_FALSE(kernels_->frame_attention(input("qkv", {1, 512, 2, 3 * 160}), 1));  // more than a block's memory
+  EXPECT_FALSE(kernels_->geglu(input("x", {4, 10}).transpose(0, 1)));
+  EXPECT_FALSE(kernels_->geglu(input("x", {4, 10}).to(c10::kDouble)));
+  EXPECT_FALSE(kernels_->group_norm(input("x", {1, 600, 2, 2}), {input("w", {600}), input("b", {600}), 600, 1e-5, false}));
+}
+
+INSTANTIATE_TEST_SUITE_P(types, CudaKernelsOf, testing::Values(c10::kFloat, c10::kHalf, c10::kBFloat16),
+                         [](const auto& row) { return std::string(c10::toString(row.param)); });
+
+TEST(CudaKernels, one_that_is_wrong_on_the_device_is_left_out) {
+  cuda::PluginApi wrong = cuda::emulated_plugin();
+  wrong.geglu = [](int device, const cuda::GegluJob& job) {
+    cuda::GegluJob other = job;
+    other.rows -= 1;  // as if the last row were forgotten
+    return cuda::emulated_plugin().geglu(device, other);
+  };
+  wrong.frame_attention = [](int, const cuda::FrameAttentionJob&) { return 1; };
+  const CudaKernels kernels(wrong, kEmulated);
+  EXPECT_FALSE(kernels.geglu(formula_tensor("x", {4, 10})));
+  EXPECT_FALSE(kernels.frame_attention(formula_tensor("qkv", {1, 4, 2, 24}), 2));
+  EXPECT_TRUE(kernels.group_norm(formula_tensor("x", {1, 8, 2, 2}),
+                                 {formula_tensor("w", {8}), formula_tensor("b", {8}), 2, 1e-5, false}));
+}
+
+}  // namespace
+}  // namespace t2v::engine
