@@ -9,6 +9,7 @@
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 
+#include "cuda/graph.hpp"
 #include "cuda/kernels/frames_to_rgb8.hpp"
 #include "cuda/kernels/layer_kernels.hpp"
 #include "engine/cuda_plugin_api.hpp"
@@ -112,6 +113,29 @@ int queue(int device, const Job& job) {
   });
 }
 
+int graph_make(int device, void** graph) {
+  return guarded([&] {
+    *graph = new Graph(static_cast<c10::DeviceIndex>(device));
+    return 0;
+  });
+}
+
+/// Calls a member function of a graph.
+template <auto kMember, typename... Arguments>
+int of_graph(void* graph, Arguments... arguments) {
+  return guarded([&] {
+    (static_cast<Graph*>(graph)->*kMember)(arguments...);
+    return 0;
+  });
+}
+
+int graph_free(void* graph) {
+  return guarded([&] {
+    delete static_cast<Graph*>(graph);
+    return 0;
+  });
+}
+
 constexpr PluginApi kApi{kPluginAbi,
                          &last_error,
                          &device_count,
@@ -124,7 +148,12 @@ constexpr PluginApi kApi{kPluginAbi,
                          &queue<launch_group_norm, GroupNormJob>,
                          &queue<launch_frame_attention, FrameAttentionJob>,
                          &queue<launch_geglu, GegluJob>,
-                         &queue<launch_rgb_to_yuv420, YuvJob>};
+                         &queue<launch_rgb_to_yuv420, YuvJob>,
+                         &graph_make,
+                         &of_graph<&Graph::enter, int>,
+                         &of_graph<&Graph::leave, int>,
+                         &of_graph<&Graph::replay>,
+                         &graph_free};
 
 }  // namespace
 

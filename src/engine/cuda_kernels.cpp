@@ -149,7 +149,7 @@ void use_cuda_kernels(c10::Device device) {
   const std::lock_guard lock(mutex);
   if (kernels && proven_on == device) return;
   auto fresh = std::make_unique<CudaKernels>(cuda_plugin(), device);
-  nn::kernels::set_device_kernels(fresh.get());
+  set_device_kernels(fresh.get());
   kernels = std::move(fresh);
   proven_on = device;
 }

@@ -4,11 +4,11 @@
 #pragma once
 
 #include "engine/cuda_plugin_api.hpp"
-#include "nn/kernels/device_kernels.hpp"
+#include "tensor/device_kernels.hpp"
 
 namespace t2v::engine {
 
-class CudaKernels final : public nn::kernels::DeviceKernels {
+class CudaKernels final : public DeviceKernels {
  public:
   /// `api` must outlive it. Tries every kernel in fp32, fp16 and bf16 on `device`: some milliseconds.
   CudaKernels(const cuda::PluginApi& api, c10::Device device);

@@ -7,7 +7,7 @@
 
 namespace t2v::cuda {
 
-inline constexpr int kPluginAbi = 2;  ///< raised with every change of this file
+inline constexpr int kPluginAbi = 3;  ///< raised with every change of this file
 
 struct DeviceInfo {
   char name[256];
@@ -87,6 +87,13 @@ struct PluginApi {
   int (*frame_attention)(int device, const FrameAttentionJob&);
   int (*geglu)(int device, const GegluJob&);
   int (*rgb_to_yuv420)(int device, const YuvJob&);
+  /// What is queued between graph_enter() and graph_leave() goes to a stream of the graph's own; with `records` it is kept
+  /// instead of run, until the next recording, unless `keep` is 0. Both wait for the device.
+  int (*graph_make)(int device, void** graph);
+  int (*graph_enter)(void* graph, int records);
+  int (*graph_leave)(void* graph, int keep);
+  int (*graph_replay)(void* graph);  ///< on the device's current libtorch stream
+  int (*graph_free)(void* graph);    ///< and its memory; waits for the device
 };
 
 using PluginEntry = const PluginApi* (*)();

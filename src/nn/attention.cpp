@@ -4,7 +4,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 
-#include "nn/kernels/device_kernels.hpp"
+#include "tensor/device_kernels.hpp"
 #include "nn/kernels/frame_attention.hpp"
 #include "nn/parallel.hpp"
 #include "tensor/flops.hpp"
@@ -53,7 +53,7 @@ at::Tensor frame_attention(const at::Tensor& qkv, int64_t heads) {
   const int64_t width = qkv.size(3) / 3;
   const int64_t size = qkv.numel() / 3;
   const OpScope op("frame attention", 4 * size * qkv.size(1), 4 * size * static_cast<int64_t>(qkv.element_size()));
-  if (const auto* device = kernels::device_kernels_for(qkv)) {
+  if (const auto* device = device_kernels_for(qkv)) {
     if (const auto out = device->frame_attention(qkv, heads)) return *out;
   }
   at::Tensor out = at::empty({qkv.size(0), qkv.size(1), qkv.size(2), width}, qkv.options());

@@ -10,7 +10,7 @@
 #include <ATen/ops/sigmoid.h>
 
 #include "core/text.hpp"
-#include "nn/kernels/device_kernels.hpp"
+#include "tensor/device_kernels.hpp"
 #include "nn/kernels/geglu.hpp"
 #include "nn/parallel.hpp"
 #include "t2v/error.hpp"
@@ -47,7 +47,7 @@ FeedForwardKind feed_forward_kind(std::string_view name, std::string_view where)
 
 Tensor geglu(const Tensor& x) {
   const int64_t width = x.size(-1) / 2;
-  if (const auto* device = kernels::device_kernels_for(x)) {
+  if (const auto* device = device_kernels_for(x)) {
     if (const auto out = device->geglu(x)) return *out;
   }
   if (!x.is_cpu() || x.scalar_type() != at::kFloat || !x.is_contiguous()) {

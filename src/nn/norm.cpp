@@ -13,7 +13,7 @@
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/silu.h>
 
-#include "nn/kernels/device_kernels.hpp"
+#include "tensor/device_kernels.hpp"
 #include "nn/kernels/group_norm.hpp"
 #include "nn/kernels/layer_norm.hpp"
 #include "nn/parallel.hpp"
@@ -108,7 +108,7 @@ Tensor GroupNorm::run(const Tensor& x, const std::optional<Tensor>& beside, bool
   if (x.is_meta() || x.dim() != 4 || !has_kernel(x, weight) || !bias.is_contiguous()) {
     const Tensor whole = beside ? at::cat({x, *beside}, 1) : x;
     if (x.is_meta()) return at::empty_like(whole);
-    if (const auto* device = kernels::device_kernels_for(whole)) {
+    if (const auto* device = device_kernels_for(whole)) {
       if (const auto out = device->group_norm(whole, {weight, bias, groups, eps, silu})) return *out;
     }
     Tensor out = at::group_norm(whole, groups, weight, bias, eps);

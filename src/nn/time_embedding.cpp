@@ -16,21 +16,32 @@
 
 namespace t2v::nn {
 
-Tensor timesteps(std::span<const double> values, const TimestepsOptions& o, c10::Device device) {
+namespace {
+
+Tensor sinusoids(const Tensor& values, const TimestepsOptions& o) {  // [B] fp32 -> [B, channels]
   constexpr double kMaxPeriod = 10000.0;
   const int64_t half = o.channels / 2;
   // Tensor operators, not std::exp: at t = 1000 one bit of a frequency is 6e-5 of phase.
-  const auto fp32 = at::TensorOptions().dtype(at::kFloat);
-  const Tensor exponent = at::arange(half, fp32) * -std::log(kMaxPeriod) /
+  const Tensor exponent = at::arange(half, values.options()) * -std::log(kMaxPeriod) /
                           (static_cast<double>(half) - o.downscale_freq_shift);
-  const std::vector<float> narrow(values.begin(), values.end());
-  const Tensor phase = at::tensor(narrow, fp32).unsqueeze(1) * at::exp(exponent).unsqueeze(0);
+  const Tensor phase = values.unsqueeze(1) * at::exp(exponent).unsqueeze(0);
   Tensor embedding = o.flip_sin_to_cos ? at::cat({at::cos(phase), at::sin(phase)}, 1)
                                        : at::cat({at::sin(phase), at::cos(phase)}, 1);
   if (o.channels % 2 == 1) {
     embedding = at::constant_pad_nd(embedding, {0, 1});
   }
-  return embedding.to(device);
+  return embedding;
+}
+
+}  // namespace
+
+Tensor timesteps(std::span<const double> values, const TimestepsOptions& options, c10::Device device) {
+  const std::vector<float> narrow(values.begin(), values.end());
+  return sinusoids(at::tensor(narrow, at::TensorOptions().dtype(at::kFloat)), options).to(device);
+}
+
+Tensor frame_positions(int64_t frames, const TimestepsOptions& options, c10::Device device) {
+  return sinusoids(at::arange(frames, at::TensorOptions().dtype(at::kFloat).device(device)), options);
 }
 
 TimestepEmbedding::TimestepEmbedding(const Weights& w, const TimestepEmbeddingOptions& o)

@@ -23,6 +23,9 @@ struct TimestepsOptions {
 /// Always fp32, so that fractional and large timesteps keep their bits. [B] -> [B, channels]
 Tensor timesteps(std::span<const double> values, const TimestepsOptions& options, c10::Device device);
 
+/// The same of 0, 1, .. frames - 1, made on the device itself: a call that is recorded there can't wait for the CPU.
+Tensor frame_positions(int64_t frames, const TimestepsOptions& options, c10::Device device);
+
 struct TimestepEmbeddingOptions {
   int64_t in_channels = 0;
   int64_t time_embed_dim = 0;

@@ -30,10 +30,10 @@ Tensor part(const Tensor& fused, int64_t index, int64_t count) {
 Tensor sinusoidal_positions(int64_t length, int64_t width, const Tensor& like) {
   if (like.is_meta()) return at::empty({length, 1, width}, like.options());
   constexpr double kMaxPeriod = 10000.0;
-  const auto fp32 = at::TensorOptions().dtype(at::kFloat);
+  const auto fp32 = at::TensorOptions().dtype(at::kFloat).device(like.device());
   const Tensor rate = at::exp(at::arange(0, width, 2, fp32) * (-std::log(kMaxPeriod) / static_cast<double>(width)));
   const Tensor phase = at::arange(length, fp32).unsqueeze(1) * rate;  // [L, D/2]
-  return at::stack({at::sin(phase), at::cos(phase)}, -1).view({length, 1, width}).to(like.device(), like.scalar_type());
+  return at::stack({at::sin(phase), at::cos(phase)}, -1).view({length, 1, width}).to(like.scalar_type());
 }
 
 }  // namespace

@@ -9,10 +9,11 @@
 
 #include <gtest/gtest.h>
 
-#include <ATen/Context.h>
 #include <c10/core/InferenceMode.h>
 
 #include "models/modelscope/unet3d.hpp"
+#include "support/cuda_device.hpp"
+#include "support/fake_graph.hpp"
 #include "support/match.hpp"
 #include "support/net_golden.hpp"
 #include "t2v/error.hpp"
@@ -74,11 +75,10 @@ TEST_P(UNet3D, fp16_on_the_cpu_stays_near) {
 }
 
 TEST_P(UNet3D, cuda_stays_near) {
-  if (!at::globalContext().hasCUDA()) {
-    GTEST_SKIP() << "this program is not linked to libtorch_cuda, or no CUDA device is here";
-  }
+  const auto device = t2v::test::cuda_device();
+  if (!device) GTEST_SKIP() << "no CUDA device on this machine";
   for (const auto& [dtype, tolerance] : {std::pair{at::kFloat, 1e-4}, {at::kHalf, 1e-2}, {at::kBFloat16, 6e-2}}) {
-    const Placement placement{c10::Device(at::kCUDA), dtype};
+    const Placement placement{*device, dtype};
     EXPECT_TRUE(is_close(run(build(GetParam(), placement), GetParam(), placement),
                          expected("unet." + std::string(GetParam())), tolerance))
         << dtype;
@@ -112,9 +112,22 @@ TEST(UNet3DForward, kept_features_stand_for_the_layers_that_made_them) {
   const Tensor sample = formula_tensor("sample", {1, 4, 2, 8, 8});
   const Tensor text = formula_tensor("encoder_hidden_states", {1, 7, 16});
   t2v::models::unet::DeepFeature deep;
-  const Tensor exact = unet.forward(sample, 500.0, text, &deep);
+  const Tensor exact = unet.forward(sample, 500.0, text, {&deep});
   deep.reuse = true;
-  EXPECT_TRUE(is_close(unet.forward(sample, 500.0, text, &deep), exact, 0.0));
+  EXPECT_TRUE(is_close(unet.forward(sample, 500.0, text, {&deep}), exact, 0.0));
+}
+
+TEST(UNet3DForward, a_recorded_call_holds_nothing_of_its_step) {
+  const c10::InferenceMode guard;
+  const UNet3DConditionModel unet = build("basic");
+  t2v::test::FakeGraphLog log;
+  auto graph = t2v::test::fake_graph(log);
+  for (const double timestep : {981.0, 500.5, 20.0, 1.0}) {
+    const Tensor sample = formula_tensor("sample" + std::to_string(timestep), {1, 4, 2, 8, 8});
+    const Tensor text = formula_tensor("text" + std::to_string(timestep), {1, 7, 16});
+    EXPECT_TRUE(is_close(unet.forward(sample, timestep, text, {.graph = &graph}), unet.forward(sample, timestep, text), 0.0));
+  }
+  EXPECT_EQ(log.replayed, 3);
 }
 
 TEST(UNet3DForward, runs_on_shapes_alone) {

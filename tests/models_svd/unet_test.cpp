@@ -6,12 +6,13 @@
 
 #include <gtest/gtest.h>
 
-#include <ATen/Context.h>
 #include <ATen/ops/silu.h>
 #include <c10/core/InferenceMode.h>
 
 #include "models/svd/unet.hpp"
 #include "nn/spatio_temporal_resnet.hpp"
+#include "support/cuda_device.hpp"
+#include "support/fake_graph.hpp"
 #include "support/match.hpp"
 #include "support/net_golden.hpp"
 #include "support/svd_golden.hpp"
@@ -70,11 +71,10 @@ TEST_P(SvdUNet, halves_on_the_cpu_stay_near) {
 }
 
 TEST_P(SvdUNet, cuda_stays_near) {
-  if (!at::globalContext().hasCUDA()) {
-    GTEST_SKIP() << "this program is not linked to libtorch_cuda, or no CUDA device is here";
-  }
+  const auto device = t2v::test::cuda_device();
+  if (!device) GTEST_SKIP() << "no CUDA device on this machine";
   for (const auto& [dtype, tolerance] : {std::pair{at::kFloat, 1e-4}, {at::kHalf, 1e-2}, {at::kBFloat16, 6e-2}}) {
-    const Placement placement{c10::Device(at::kCUDA), dtype};
+    const Placement placement{*device, dtype};
     EXPECT_TRUE(is_close(run(build(GetParam(), placement), GetParam(), placement),
                          svd_expected("unet." + std::string(GetParam())), tolerance))
         << dtype;
@@ -102,9 +102,24 @@ TEST(SvdUNetForward, kept_features_stand_for_the_layers_that_made_them) {
   const Tensor token = formula_tensor("encoder_hidden_states", {1, 1, 24});
   const std::vector<double> ids{6, 127, 0.02};
   t2v::models::unet::DeepFeature deep;
-  const Tensor exact = unet.forward(sample, 1.5, token, ids, &deep);
+  const Tensor exact = unet.forward(sample, 1.5, token, ids, {&deep});
   deep.reuse = true;
-  EXPECT_TRUE(is_close(unet.forward(sample, 1.5, token, ids, &deep), exact, 0.0));
+  EXPECT_TRUE(is_close(unet.forward(sample, 1.5, token, ids, {&deep}), exact, 0.0));
+}
+
+TEST(SvdUNetForward, a_recorded_call_holds_nothing_of_its_step) {
+  const c10::InferenceMode guard;
+  const UNetSpatioTemporalConditionModel unet = build("basic");
+  t2v::test::FakeGraphLog log;
+  auto graph = t2v::test::fake_graph(log);
+  for (const double timestep : {1.6, 0.5, -0.2, -1.5}) {
+    const Tensor sample = formula_tensor("sample" + std::to_string(timestep), {1, 2, 8, 8, 8});
+    const Tensor token = formula_tensor("token" + std::to_string(timestep), {1, 1, 24});
+    const std::vector<double> ids{6, 127 + timestep, 0.02};
+    EXPECT_TRUE(is_close(unet.forward(sample, timestep, token, ids, {.graph = &graph}),
+                         unet.forward(sample, timestep, token, ids), 0.0));
+  }
+  EXPECT_EQ(log.replayed, 3);
 }
 
 TEST(SvdUNetForward, runs_on_shapes_alone) {

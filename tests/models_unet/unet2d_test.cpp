@@ -10,6 +10,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include "models/unet/unet2d.hpp"
+#include "support/fake_graph.hpp"
 #include "support/match.hpp"
 #include "support/net_golden.hpp"
 #include "t2v/error.hpp"
@@ -97,12 +98,27 @@ TEST(UNet2DForward, kept_features_stand_for_the_layers_that_made_them) {
   const Tensor text = formula_tensor("encoder_hidden_states", {1, 7, 16});
   const Tensor exact = unet.forward(sample, 20.0, text);
   DeepFeature deep;
-  EXPECT_TRUE(is_close(unet.forward(sample, 20.0, text, {}, &deep), exact, 0.0));
+  EXPECT_TRUE(is_close(unet.forward(sample, 20.0, text, {}, {&deep}), exact, 0.0));
   deep.reuse = true;
-  EXPECT_TRUE(is_close(unet.forward(sample, 20.0, text, {}, &deep), exact, 0.0));
-  const Tensor later = unet.forward(sample, 500.0, text, {}, &deep);
+  EXPECT_TRUE(is_close(unet.forward(sample, 20.0, text, {}, {&deep}), exact, 0.0));
+  const Tensor later = unet.forward(sample, 500.0, text, {}, {&deep});
   EXPECT_FALSE(is_close(later, unet.forward(sample, 500.0, text), 1e-5)) << "the deep layers did not see the new step";
   EXPECT_FALSE(is_close(later, exact, 1e-5)) << "the last layer did";
+}
+
+TEST(UNet2DForward, a_recorded_call_holds_nothing_of_its_step) {
+  const c10::InferenceMode guard;
+  const io::Json& spec = golden("motion.v1");
+  WeightStore store = test::formula_store(test::read_manifest(spec["tensors"]));
+  const UNet2DConditionModel unet(config_of(spec["config"]), store.root());
+  test::FakeGraphLog log;
+  auto graph = test::fake_graph(log);
+  for (const double timestep : {981.0, 500.5, 20.0, 1.0}) {
+    const Tensor sample = formula_tensor("sample" + std::to_string(timestep), {1, 4, 3, 8, 8});
+    const Tensor text = formula_tensor("text" + std::to_string(timestep), {1, 7, 16});
+    EXPECT_TRUE(is_close(unet.forward(sample, timestep, text, {}, {.graph = &graph}), unet.forward(sample, timestep, text), 0.0));
+  }
+  EXPECT_EQ(log.replayed, 3);
 }
 
 int64_t count(const UNet2DConfig& config) {

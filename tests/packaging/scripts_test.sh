@@ -7,7 +7,7 @@ source=$1
 folder=$(mktemp -d)
 trap 'chmod -R u+w -- "$folder"; rm -rf -- "$folder"' EXIT
 cd "$folder"
-unset T2V_BUILD T2V_DEPS T2V_TORCH_DIR T2V_CMAKE_ARGS T2V_CUDA CCACHE_DIR
+unset T2V_BUILD T2V_DEPS T2V_TORCH_DIR T2V_CMAKE_ARGS T2V_CUDA T2V_TESTS CCACHE_DIR
 fail() { echo "scripts: $*" >&2; [ ! -s err ] || cat err >&2; exit 1; }
 expect() { [ "$2" = "$3" ] || fail "$1: wanted '$2', got '$3'"; }
 

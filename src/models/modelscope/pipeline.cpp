@@ -37,7 +37,8 @@ class GuidedUNet final : public sampling::Denoiser {
         cfg_scale_(*request.cfg_scale),
         guidance_rescale_(*request.guidance_rescale),
         interval_{*request.cfg_from, *request.cfg_until},
-        features_(*request.deepcache) {}
+        features_(*request.deepcache),
+        graph_(engine::step_graph(unet.placement(), *request.steps)) {}
 
   at::Tensor predict(const at::Tensor& x, const sampling::StepContext& step) override {
     const c10::ScalarType dtype = unet_.placement().dtype;
@@ -45,13 +46,16 @@ class GuidedUNet final : public sampling::Denoiser {
     const at::Tensor video = to_video(x).to(dtype);
     const at::Tensor input = guided ? at::cat({video, video}, 0) : video;
     const at::Tensor states = text_.states(step.frames, guided).to(dtype);
-    const at::Tensor output = unet_.get().forward(input, step.timestep, states, features_.at(step));
+    const at::Tensor output = unet_.get().forward(input, step.timestep, states, {features_.at(step), &graph_});
     if (!guided) return to_state(output);
     const auto halves = output.chunk(2, 0);
     const at::Tensor guided_output = sampling::combine_cfg(halves[0], halves[1], cfg_scale_);
     return to_state(sampling::rescale_noise_cfg(guided_output, halves[1], guidance_rescale_));
   }
-  bool use_fp32(bool on) override { return unet_.use_fp32(on); }
+  bool use_fp32(bool on) override {
+    graph_.forget();
+    return unet_.use_fp32(on);
+  }
   std::map<std::string, at::Tensor> state() const override { return features_.state(); }
   void set_state(const std::map<std::string, at::Tensor>& state) override { features_.set_state(state); }
 
@@ -61,6 +65,7 @@ class GuidedUNet final : public sampling::Denoiser {
   double cfg_scale_, guidance_rescale_;
   sampling::GuidanceInterval interval_;
   unet::FeatureCache features_;
+  engine::StepGraph graph_;
 };
 
 }  // namespace

@@ -83,11 +83,8 @@ Tensor UNet3DConditionModel::embed_time(std::span<const double> timesteps,
   return time_embedding_.forward(sinusoids.to(conv_in_.weight.scalar_type()), timestep_cond);  // [B, T]
 }
 
-Tensor UNet3DConditionModel::forward(const Tensor& sample, std::span<const double> timesteps,
-                                     const Tensor& encoder_hidden_states,
-                                     const std::optional<Tensor>& timestep_cond, unet::DeepFeature* deep) const {
-  const int64_t frames = sample.size(2);
-  const Conditioning given{embed_time(timesteps, timestep_cond), encoder_hidden_states, frames};
+Tensor UNet3DConditionModel::denoise(const Tensor& sample, const Conditioning& given, unet::DeepFeature* deep) const {
+  const int64_t frames = given.frames;
   // [B, C, F, H, W] -> [B*F, C, H, W], channels-last: frame f of video b is image b*F + f
   Tensor x = sample.transpose(1, 2).flatten(0, 1).contiguous(at::MemoryFormat::ChannelsLast);
   x = transformer_in_.forward(conv_in_.forward(x), frames);
@@ -96,10 +93,19 @@ Tensor UNet3DConditionModel::forward(const Tensor& sample, std::span<const doubl
   return x.unflatten(0, {sample.size(0), frames}).transpose(1, 2);
 }
 
+Tensor UNet3DConditionModel::forward(const Tensor& sample, std::span<const double> timesteps,
+                                     const Tensor& encoder_hidden_states, const std::optional<Tensor>& timestep_cond,
+                                     const unet::CallOptions& call) const {
+  return call.run({sample, embed_time(timesteps, timestep_cond), encoder_hidden_states},
+                  [this, deep = call.deep](const std::vector<Tensor>& in) {
+                    return denoise(in[0], {in[1], in[2], in[0].size(2)}, deep);
+                  });
+}
+
 Tensor UNet3DConditionModel::forward(const Tensor& sample, double timestep,
-                                     const Tensor& encoder_hidden_states, unet::DeepFeature* deep) const {
+                                     const Tensor& encoder_hidden_states, const unet::CallOptions& call) const {
   return forward(sample, std::vector<double>(static_cast<size_t>(sample.size(0)), timestep), encoder_hidden_states, {},
-                 deep);
+                 call);
 }
 
 }  // namespace t2v::models::modelscope

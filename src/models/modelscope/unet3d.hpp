@@ -12,6 +12,7 @@
 
 #include "models/modelscope/config.hpp"
 #include "models/modelscope/unet3d_blocks.hpp"
+#include "models/unet/call_options.hpp"
 #include "nn/conv.hpp"
 #include "nn/norm.hpp"
 #include "nn/time_embedding.hpp"
@@ -26,17 +27,18 @@ class UNet3DConditionModel {
 
   /// sample [B, C, F, H, W], one timestep for each of B, encoder_hidden_states [B, L, D] or [B*F, L, D], timestep_cond
   /// [B, time_cond_proj_dim] where the model takes one and the caller has one -> [B, C', F, H, W]. Any F >= 1, any
-  /// H and W >= 1. All tensors placed like the weights. deep: see unet/feature_cache.hpp.
+  /// H and W >= 1. All tensors placed like the weights.
   Tensor forward(const Tensor& sample, std::span<const double> timesteps, const Tensor& encoder_hidden_states,
-                 const std::optional<Tensor>& timestep_cond = {}, unet::DeepFeature* deep = nullptr) const;
+                 const std::optional<Tensor>& timestep_cond = {}, const unet::CallOptions& call = {}) const;
   /// The same timestep for the whole batch.
   Tensor forward(const Tensor& sample, double timestep, const Tensor& encoder_hidden_states,
-                 unet::DeepFeature* deep = nullptr) const;
+                 const unet::CallOptions& call = {}) const;
 
   const UNet3DConfig& config() const { return config_; }
 
  private:
   Tensor embed_time(std::span<const double> timesteps, const std::optional<Tensor>& timestep_cond) const;
+  Tensor denoise(const Tensor& sample, const Conditioning& given, unet::DeepFeature* deep) const;
 
   UNet3DConfig config_;
   nn::Conv2d conv_in_;

@@ -2,7 +2,6 @@
 #include "models/svd/layers.hpp"
 
 #include <algorithm>
-#include <numeric>
 
 #include <ATen/ops/lerp.h>
 #include <ATen/ops/linear.h>
@@ -100,9 +99,7 @@ TransformerSpatioTemporalModel::TransformerSpatioTemporalModel(const Weights& w,
 }
 
 Tensor TransformerSpatioTemporalModel::forward(const Tensor& x, const Tensor& token, int64_t frames) const {
-  std::vector<double> indices(static_cast<size_t>(frames));
-  std::iota(indices.begin(), indices.end(), 0.0);
-  const Tensor sinusoids = nn::timesteps(indices, {.channels = x.size(1)}, x.device());
+  const Tensor sinusoids = nn::frame_positions(frames, {.channels = x.size(1)}, x.device());
   const Tensor position = time_pos_embed.forward(sinusoids.to(x.scalar_type())).unsqueeze(1);  // [F, 1, D]
 
   Tensor tokens = proj_in.forward(nn::to_tokens(norm.forward(x)));  // [B*F, H*W, D]

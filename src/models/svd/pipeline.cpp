@@ -57,29 +57,33 @@ class GuidedUNet final : public sampling::Denoiser {
         ramp_(std::move(ramp)),
         guidance_rescale_(*request.guidance_rescale),
         interval_{*request.cfg_from, *request.cfg_until},
-        features_(*request.deepcache) {}
+        features_(*request.deepcache),
+        graph_(engine::step_graph(unet.placement(), *request.steps)) {}
 
   Tensor predict(const Tensor& x, const sampling::StepContext& step) override {
-    const Tensor with_image = call(x, step, image_, features_.at(step, "image"));
+    const Tensor with_image = call(x, step, image_, "image");
     if (!ramp_ || !interval_.contains(step)) return with_image;
     // Without an image both of its forms are zeros. The two calls follow each other: at this network's sizes one fills
     // the machine, and a batch of two would need twice the memory.
     const Tensor without = call(x, step, {at::zeros_like(image_.token), at::zeros_like(image_.latents)},
-                                features_.at(step, "nothing"));
+                                "nothing");
     const Tensor ramp = sampling::frames_of(*ramp_, /*frame_dim=*/1, step).to(x.device(), with_image.scalar_type());
     const Tensor guided = sampling::combine_cfg(without, with_image, ramp);
     return sampling::rescale_noise_cfg(guided, with_image, guidance_rescale_);
   }
-  bool use_fp32(bool on) override { return unet_.use_fp32(on); }
+  bool use_fp32(bool on) override {
+    graph_.forget();
+    return unet_.use_fp32(on);
+  }
   std::map<std::string, Tensor> state() const override { return features_.state(); }
   void set_state(const std::map<std::string, Tensor>& state) override { features_.set_state(state); }
 
  private:
-  Tensor call(const Tensor& x, const sampling::StepContext& step, const Image& image, unet::DeepFeature* deep) {
+  Tensor call(const Tensor& x, const sampling::StepContext& step, const Image& image, const std::string& branch) {
     const c10::ScalarType dtype = unet_.placement().dtype;
     const Tensor latents = image.latents.expand({-1, x.size(1), -1, -1, -1});
     const Tensor input = at::cat({x.to(dtype), latents.to(dtype)}, 2);
-    return unet_.get().forward(input, step.timestep, image.token.to(dtype), ids_, deep);
+    return unet_.get().forward(input, step.timestep, image.token.to(dtype), ids_, {features_.at(step, branch), &graph_});
   }
 
   engine::Reloadable<UNetSpatioTemporalConditionModel>& unet_;
@@ -89,6 +93,7 @@ class GuidedUNet final : public sampling::Denoiser {
   double guidance_rescale_;
   sampling::GuidanceInterval interval_;
   unet::FeatureCache features_;
+  engine::StepGraph graph_;
 };
 
 }  // namespace

@@ -133,16 +133,23 @@ Tensor UNetSpatioTemporalConditionModel::embed(double timestep, std::span<const 
 Tensor UNetSpatioTemporalConditionModel::forward(const Tensor& sample, double timestep,
                                                  const Tensor& encoder_hidden_states,
                                                  std::span<const double> added_time_ids,
-                                                 unet::DeepFeature* deep) const {
-  const int64_t batch = sample.size(0), frames = sample.size(1);
+                                                 const unet::CallOptions& call) const {
   T2V_CHECK(encoder_hidden_states.size(1) == 1, "attention to one image token is folded at load");
-  T2V_CHECK(static_cast<int64_t>(added_time_ids.size()) == batch * config_.added_ids(), "one row of ids a video");
-  const Conditioning given{embed(timestep, added_time_ids), encoder_hidden_states, frames};
+  T2V_CHECK(static_cast<int64_t>(added_time_ids.size()) == sample.size(0) * config_.added_ids(),
+            "one row of ids a video");
+  return call.run({sample, embed(timestep, added_time_ids), encoder_hidden_states},
+                  [this, deep = call.deep](const std::vector<Tensor>& in) {
+                    return denoise(in[0], {in[1], in[2], in[0].size(1)}, deep);
+                  });
+}
+
+Tensor UNetSpatioTemporalConditionModel::denoise(const Tensor& sample, const Conditioning& given,
+                                                 unet::DeepFeature* deep) const {
   // [B, F, C, H, W] -> [B*F, C, H, W], channels-last: frame f of video b is image b*F + f
   Tensor x = conv_in_.forward(sample.flatten(0, 1).contiguous(at::MemoryFormat::ChannelsLast));
   x = unet::run_body(std::move(x), given, down_blocks_, mid_block_, up_blocks_, deep);
   x = conv_out_.forward(conv_norm_out_.forward_silu(x));
-  return x.unflatten(0, {batch, frames});
+  return x.unflatten(0, {sample.size(0), given.frames});
 }
 
 }  // namespace t2v::models::svd

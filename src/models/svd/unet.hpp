@@ -14,6 +14,7 @@
 #include "models/svd/config.hpp"
 #include "models/svd/layers.hpp"
 #include "models/unet/body.hpp"
+#include "models/unet/call_options.hpp"
 #include "nn/conv.hpp"
 #include "nn/norm.hpp"
 #include "nn/spatio_temporal_resnet.hpp"
@@ -61,15 +62,16 @@ class UNetSpatioTemporalConditionModel {
   UNetSpatioTemporalConditionModel(const UNetSpatioTemporalConfig& config, const Weights& w);
 
   /// sample [B, F, C, H, W]; one timestep; image token [B, 1, D]; added_time_ids [B][added_ids()], row by row
-  /// -> [B, F, C', H, W]. Any F, H, W >= 1. All tensors placed like the weights. deep: see feature_cache.hpp.
+  /// -> [B, F, C', H, W]. Any F, H, W >= 1. All tensors placed like the weights.
   Tensor forward(const Tensor& sample, double timestep, const Tensor& encoder_hidden_states,
-                 std::span<const double> added_time_ids, unet::DeepFeature* deep = nullptr) const;
+                 std::span<const double> added_time_ids, const unet::CallOptions& call = {}) const;
 
   const UNetSpatioTemporalConfig& config() const { return config_; }
   int64_t folded_elements() const;  ///< parameters of the file that folding at load leaves out of memory
 
  private:
   Tensor embed(double timestep, std::span<const double> added_time_ids) const;  // [B, T]
+  Tensor denoise(const Tensor& sample, const Conditioning& given, unet::DeepFeature* deep) const;
 
   UNetSpatioTemporalConfig config_;
   nn::Conv2d conv_in_;

@@ -31,7 +31,8 @@ class GuidedUNet final : public sampling::Denoiser {
         cfg_scale_(*request.cfg_scale),
         guidance_rescale_(*request.guidance_rescale),
         interval_{*request.cfg_from, *request.cfg_until},
-        features_(*request.deepcache) {
+        features_(*request.deepcache),
+        graph_(engine::step_graph(unet.placement(), *request.steps)) {
     if (const auto width = unet.get().config().time_cond_proj_dim) {
       // diffusers' get_guidance_scale_embedding: the sinusoids of a timestep 1000 (w - 1), sines first.
       const std::array scaled{(cfg_scale_ - 1.0) * 1000.0};
@@ -48,13 +49,16 @@ class GuidedUNet final : public sampling::Denoiser {
     std::optional<at::Tensor> guidance;
     if (guidance_) guidance = guidance_->to(dtype);
     const at::Tensor states = text_.states(step.frames, guided).to(dtype);
-    const at::Tensor output = unet_.get().forward(input, step.timestep, states, guidance, features_.at(step));
+    const at::Tensor output = unet_.get().forward(input, step.timestep, states, guidance, {features_.at(step), &graph_});
     if (!guided) return output;
     const auto halves = output.chunk(2, 0);
     const at::Tensor guided_output = sampling::combine_cfg(halves[0], halves[1], cfg_scale_);
     return sampling::rescale_noise_cfg(guided_output, halves[1], guidance_rescale_);
   }
-  bool use_fp32(bool on) override { return unet_.use_fp32(on); }
+  bool use_fp32(bool on) override {
+    graph_.forget();
+    return unet_.use_fp32(on);
+  }
   std::map<std::string, at::Tensor> state() const override { return features_.state(); }
   void set_state(const std::map<std::string, at::Tensor>& state) override { features_.set_state(state); }
 
@@ -65,6 +69,7 @@ class GuidedUNet final : public sampling::Denoiser {
   double cfg_scale_, guidance_rescale_;
   sampling::GuidanceInterval interval_;
   FeatureCache features_;
+  engine::StepGraph graph_;
 };
 
 /// [1, C, F, h, w] of latents that may lack the frame axis.

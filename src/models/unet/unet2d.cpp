@@ -120,17 +120,17 @@ UNet2DConditionModel::UNet2DConditionModel(const UNet2DConfig& c, const Weights&
       // UNetMotionModel's last activation is SiLU whatever its config says.
       out_activation_(nn::activation(c.motion ? "silu" : c.act_fn, "act_fn")) {}
 
-Tensor UNet2DConditionModel::forward(const Tensor& sample, std::span<const double> timesteps,
-                                     const Tensor& encoder_hidden_states,
-                                     const std::optional<Tensor>& timestep_cond, DeepFeature* deep) const {
-  const int64_t frames = sample.size(2);
-  T2V_CHECK(!config_.motion || frames <= config_.motion->max_frames, "more frames than motion modules have positions");
+Tensor UNet2DConditionModel::embed_time(std::span<const double> timesteps,
+                                        const std::optional<Tensor>& timestep_cond) const {
   const Tensor sinusoids = nn::timesteps(timesteps, {.channels = config_.block_out_channels[0],
                                                      .flip_sin_to_cos = config_.flip_sin_to_cos,
                                                      .downscale_freq_shift = config_.freq_shift},
                                          conv_in_.weight.device());
-  const Conditioning given{time_embedding_.forward(sinusoids.to(conv_in_.weight.scalar_type()), timestep_cond),
-                           encoder_hidden_states, frames};
+  return time_embedding_.forward(sinusoids.to(conv_in_.weight.scalar_type()), timestep_cond);  // [B, T]
+}
+
+Tensor UNet2DConditionModel::denoise(const Tensor& sample, const Conditioning& given, DeepFeature* deep) const {
+  const int64_t frames = given.frames;
   // [B, C, F, H, W] -> [B*F, C, H, W], channels-last: frame f of video b is image b*F + f
   Tensor x = sample.transpose(1, 2).flatten(0, 1).contiguous(at::MemoryFormat::ChannelsLast);
   x = conv_in_.forward(x);
@@ -139,10 +139,21 @@ Tensor UNet2DConditionModel::forward(const Tensor& sample, std::span<const doubl
   return x.unflatten(0, {sample.size(0), frames}).transpose(1, 2);
 }
 
+Tensor UNet2DConditionModel::forward(const Tensor& sample, std::span<const double> timesteps,
+                                     const Tensor& encoder_hidden_states, const std::optional<Tensor>& timestep_cond,
+                                     const CallOptions& call) const {
+  T2V_CHECK(!config_.motion || sample.size(2) <= config_.motion->max_frames,
+            "more frames than motion modules have positions");
+  return call.run({sample, embed_time(timesteps, timestep_cond), encoder_hidden_states},
+                  [this, deep = call.deep](const std::vector<Tensor>& in) {
+                    return denoise(in[0], {in[1], in[2], in[0].size(2)}, deep);
+                  });
+}
+
 Tensor UNet2DConditionModel::forward(const Tensor& sample, double timestep, const Tensor& encoder_hidden_states,
-                                     const std::optional<Tensor>& timestep_cond, DeepFeature* deep) const {
+                                     const std::optional<Tensor>& timestep_cond, const CallOptions& call) const {
   return forward(sample, std::vector<double>(static_cast<size_t>(sample.size(0)), timestep), encoder_hidden_states,
-                 timestep_cond, deep);
+                 timestep_cond, call);
 }
 
 }  // namespace t2v::models::unet

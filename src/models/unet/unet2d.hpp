@@ -11,6 +11,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "models/unet/body.hpp"
+#include "models/unet/call_options.hpp"
 #include "models/unet/config.hpp"
 #include "nn/activation.hpp"
 #include "nn/conv.hpp"
@@ -48,16 +49,19 @@ class UNet2DConditionModel {
   /// sample [B, C, F, H, W], one timestep for each of B, encoder_hidden_states [B, L, D] or one for each frame
   /// [B*F, L, D], timestep_cond [B, time_cond_proj_dim] where the model takes one and the caller has one
   /// -> [B, C', F, H, W]. Any H and W >= 1; F at most motion->max_frames where there are motion modules. All tensors
-  /// placed like the weights. deep: see feature_cache.hpp.
+  /// placed like the weights.
   Tensor forward(const Tensor& sample, std::span<const double> timesteps, const Tensor& encoder_hidden_states,
-                 const std::optional<Tensor>& timestep_cond = {}, DeepFeature* deep = nullptr) const;
+                 const std::optional<Tensor>& timestep_cond = {}, const CallOptions& call = {}) const;
   /// The same timestep for the whole batch.
   Tensor forward(const Tensor& sample, double timestep, const Tensor& encoder_hidden_states,
-                 const std::optional<Tensor>& timestep_cond = {}, DeepFeature* deep = nullptr) const;
+                 const std::optional<Tensor>& timestep_cond = {}, const CallOptions& call = {}) const;
 
   const UNet2DConfig& config() const { return config_; }
 
  private:
+  Tensor embed_time(std::span<const double> timesteps, const std::optional<Tensor>& timestep_cond) const;
+  Tensor denoise(const Tensor& sample, const Conditioning& given, DeepFeature* deep) const;
+
   UNet2DConfig config_;
   nn::Conv2d conv_in_;
   nn::TimestepEmbedding time_embedding_;

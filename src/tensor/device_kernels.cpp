@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "nn/kernels/device_kernels.hpp"
+#include "tensor/device_kernels.hpp"
 
 #include <atomic>
 
-namespace t2v::nn::kernels {
+namespace t2v {
 
 namespace {
 std::atomic<const DeviceKernels*> current{nullptr};
@@ -13,4 +13,4 @@ const DeviceKernels* device_kernels() { return current.load(std::memory_order_ac
 
 void set_device_kernels(const DeviceKernels* kernels) { current.store(kernels, std::memory_order_release); }
 
-}  // namespace t2v::nn::kernels
+}  // namespace t2v

@@ -6,7 +6,7 @@
 
 #include <ATen/core/Tensor.h>
 
-namespace t2v::nn::kernels {
+namespace t2v {
 
 /// Each function gives nothing for what it does not take (a shape, a dtype, a device), and then ATen computes.
 class DeviceKernels {
@@ -34,4 +34,4 @@ void set_device_kernels(const DeviceKernels* kernels);
 /// Those for this tensor: null for one on the CPU.
 inline const DeviceKernels* device_kernels_for(const at::Tensor& x) { return x.is_cuda() ? device_kernels() : nullptr; }
 
-}  // namespace t2v::nn::kernels
+}  // namespace t2v

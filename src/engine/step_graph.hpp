@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// A network's call recorded once and replayed in the steps after: the thousand kernels of a UNet then cost one launch (CUDA
+// graphs). A recording is used only where it gave, for another step's input, the very bits of the call itself and gave them
+// sooner; everything else is computed as if there were none.
+#pragma once
+
+#include <functional>
+#include <list>
+#include <memory>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "tensor/placement.hpp"
+
+namespace t2v::engine {
+
+/// Where work can be recorded: a CUDA device (engine/cuda_graph.hpp). Any function may throw; the recording is then given up.
+class GraphDevice {
+ public:
+  virtual ~GraphDevice() = default;
+  /// Whether there is memory for a second set of activations.
+  virtual bool has_room() = 0;
+  /// Runs work where it will be recorded, so that libraries have made their plans and buffers by then.
+  virtual void warm_up(const std::function<void()>& work) = 0;
+  /// Keeps what work queues, instead of the last recording, without running it.
+  virtual void record(const std::function<void()>& work) = 0;
+  virtual void replay() = 0;
+  virtual double now() = 0;  ///< seconds on some clock, once everything queued is done
+};
+
+class StepGraph {
+ public:
+  /// A pure function of its tensors and of what stays the same for the whole run: it may be called again with others.
+  using Work = std::function<at::Tensor(const std::vector<at::Tensor>&)>;
+  using MakeDevice = std::function<std::unique_ptr<GraphDevice>()>;
+
+  /// Recording costs about two calls, so with fewer than kMinCalls to come nothing is recorded; nor with an empty `make`.
+  StepGraph(MakeDevice make, int64_t calls);
+  static constexpr int64_t kMinCalls = 8;
+
+  /// work(inputs), for inputs of any shape. The result is the caller's own.
+  at::Tensor run(const std::vector<at::Tensor>& inputs, const Work& work);
+  /// To be called when something that `work` uses has moved: weights that were loaded again.
+  void forget() { entries_.clear(); }
+
+ private:
+  enum class Stage { recorded, proven, given_up };
+  /// Of one combination of shapes.
+  struct Entry {
+    std::vector<at::Tensor> inputs;  // at the addresses that the recording reads
+    at::Tensor output;
+    std::unique_ptr<GraphDevice> device;
+    Stage stage = Stage::given_up;
+  };
+  Entry* find(const std::vector<at::Tensor>& inputs);
+  at::Tensor first_run(Entry& entry, const std::vector<at::Tensor>& inputs, const Work& work) const;
+  at::Tensor proving_run(Entry& entry, const std::vector<at::Tensor>& inputs, const Work& work) const;
+  static at::Tensor replayed(Entry& entry, const std::vector<at::Tensor>& inputs);
+  static void give_up(Entry& entry, const char* why);
+
+  MakeDevice make_;
+  std::list<Entry> entries_;
+};
+
+/// Recordings for networks placed there: on CUDA where the plug-in is in use, else none.
+StepGraph step_graph(const Placement& placement, int64_t calls);
+
+}  // namespace t2v::engine
