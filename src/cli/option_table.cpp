@@ -55,7 +55,7 @@ const std::array kOptions = std::to_array<Option>({
     // Model
     {"model", "-m", "PATH_OR_NAME", "checkpoint folder or file, or a name that `t2v models` lists (default: the embedded model)",
      Group::model, kCompute, T2V_PLAIN(load, model)},
-    {"vae", "", "PATH", "replace the autoencoder", Group::model, kCompute, T2V_SETTING(load, vae)},
+    {"vae", "--taesd", "PATH", "replace the autoencoder; TAESD (AutoencoderTiny) decodes many times as fast, less exactly", Group::model, kCompute, T2V_SETTING(load, vae)},
     {"text-encoder", "", "PATH", "replace the text encoder", Group::model, kCompute, T2V_SETTING(load, text_encoder)},
     {"unet", "", "PATH", "replace the denoising network", Group::model, kCompute, T2V_SETTING(load, unet)},
     {"motion-module", "--motion-adapter", "PATH", "AnimateDiff motion adapter, folder or single file",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `t2v bench [PART]`: seconds of load, text, one network call, decoding and encoding, measured in
-// real runs.
+// `t2v bench [PART]`: seconds of load, text, one network call, decoding ("vae"), frames to latents
+// ("vae in") and the video encoder, measured in real runs.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -10,6 +10,7 @@
 
 #include "cli/streams.hpp"
 #include "cli/values.hpp"
+#include "commands/bench_encoder.hpp"
 #include "commands/bench_frames.hpp"
 #include "commands/bench_profile.hpp"
 #include "commands/bench_shortcuts.hpp"
@@ -19,6 +20,7 @@
 #include "core/text.hpp"
 #include "engine/device.hpp"
 #include "engine/gemm_rate.hpp"
+#include "models/registry.hpp"
 
 namespace t2v::commands {
 
@@ -81,6 +83,33 @@ struct Rows {
   Json rows = Json::array(), profile = Json::array();
 };
 
+void measure_encoder(const Invocation& invocation, const Plan& plan, const Placement& placement,
+                     const MachineRates& rates, Rows& out) {
+  const auto checkpoint = models::open_checkpoint(invocation.load);
+  const auto encoding =
+      encode_times(checkpoint.component("vae"), plan, placement, invocation.run.profile);
+  if (!encoding) return;
+  const StageTimes& times = encoding->times;
+  out.rows.push_back(
+      with_cpu(row("vae in", "frame", times.steps, encoding->flops, rates.flops), times.steps_cpu));
+  if (!invocation.run.profile) return;
+  for (const Json& line : profile_rows("vae in", times, 1, rates)) out.profile.push_back(line);
+}
+
+/// What TAESD in the place of the model's own autoencoder costs and saves.
+void measure_tiny_autoencoder(const Invocation& invocation, const Tools& tools,
+                              const Request& request, const Decoding& quick, const Latents& latents,
+                              Rows& out) {
+  LoadOptions own = invocation.load;
+  own.vae.clear();
+  if (!models::open_checkpoint(own).has("vae")) return;
+  const auto model = tools.open_model(own);
+  BenchTimes ignored(false);
+  const auto pipeline = model->load(ignored, Parts::decoder);
+  const Plan plan = model->plan(request);
+  out.rows.push_back(tiny_autoencoder_row({*pipeline, plan}, quick, latents));
+}
+
 Rows measure_model(const Invocation& invocation, const Tools& tools, const std::string& part) {
   const auto wants = [&](std::string_view name) { return part == "all" || part == name; };
   const auto model = open_checked_model(invocation, tools);
@@ -125,6 +154,10 @@ Rows measure_model(const Invocation& invocation, const Tools& tools, const std::
     }
     out.rows.push_back(with_cpu(row("vae", "frame", seconds, plan.decode_flops, rates.flops), cpu));
     add_profile("vae", Stage::decode, frames);
+    measure_encoder(invocation, plan, placement, rates, out);
+    if (has_tiny_autoencoder(model->info()) && !invocation.load.vae.empty()) {
+      measure_tiny_autoencoder(invocation, tools, request, {*pipeline, plan}, latents, out);
+    }
   }
   if (takes_shortcuts(plan.request) && wants("unet")) {
     out.rows.push_back(shortcut_row(*model, *pipeline, request));

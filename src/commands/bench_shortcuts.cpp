@@ -5,11 +5,12 @@
 #include <chrono>
 #include <cmath>
 #include <cstdint>
-#include <limits>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "commands/bench_profile.hpp"
+#include "media/compare.hpp"
 #include "t2v/frame_sink.hpp"
 
 namespace t2v::commands {
@@ -39,11 +40,27 @@ Clip make_clip(Pipeline& pipeline, const Plan& plan) {
   return {seconds, std::move(frames.bytes)};
 }
 
-double psnr(const std::vector<uint8_t>& a, const std::vector<uint8_t>& b) {
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) sum += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
-  const double most = 255.0 * 255.0 * static_cast<double>(a.size());
-  return sum == 0 ? std::numeric_limits<double>::infinity() : 10 * std::log10(most / sum);
+io::Json row_of(const std::string& part, const std::string& unit, const Clip& exact, const Clip& quick) {
+  io::Json row{{"part", part},
+               {"unit", unit},
+               {"count", 1},
+               {"median_seconds", quick.seconds},
+               {"best_seconds", quick.seconds},
+               {"exact_seconds", exact.seconds},
+               {"ratio", exact.seconds / std::max(quick.seconds, 1e-9)}};
+  // JSON knows no infinity: equal clips have no PSNR.
+  const double decibels = media::psnr_of(media::mean_squared_error(exact.frames, quick.frames));
+  row["psnr_db"] = std::isfinite(decibels) ? io::Json(decibels) : io::Json();
+  return row;
+}
+
+Clip decoded(Pipeline& pipeline, const Latents& latents, const Plan& plan) {
+  BenchTimes ignored(false);
+  KeptFrames warm, frames;
+  pipeline.decode(latents, plan, warm, ignored);
+  const auto start = std::chrono::steady_clock::now();
+  pipeline.decode(latents, plan, frames, ignored);
+  return {std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), std::move(frames.bytes)};
 }
 
 }  // namespace
@@ -59,17 +76,16 @@ io::Json shortcut_row(const Model& model, Pipeline& pipeline, const Request& req
   exact.cfg_from.reset();
   exact.cfg_until.reset();
   const Clip reference = make_clip(pipeline, model.plan(exact)), quick = make_clip(pipeline, model.plan(request));
-  io::Json row{{"part", "fast"},
-               {"unit", "sampling"},
-               {"count", 1},
-               {"median_seconds", quick.seconds},
-               {"best_seconds", quick.seconds},
-               {"exact_seconds", reference.seconds},
-               {"ratio", reference.seconds / std::max(quick.seconds, 1e-9)}};
-  // JSON knows no infinity: equal clips have no PSNR.
-  const double decibels = psnr(reference.frames, quick.frames);
-  row["psnr_db"] = std::isfinite(decibels) ? io::Json(decibels) : io::Json();
-  return row;
+  return row_of("fast", "sampling", reference, quick);
+}
+
+bool has_tiny_autoencoder(const ModelInfo& info) {
+  return std::ranges::any_of(info.components, [](const auto& part) { return part.class_name == "AutoencoderTiny"; });
+}
+
+io::Json tiny_autoencoder_row(const Decoding& exact, const Decoding& quick, const Latents& latents) {
+  return row_of("taesd", "decoding", decoded(exact.pipeline, latents, exact.plan),
+                decoded(quick.pipeline, latents, quick.plan));
 }
 
 }  // namespace t2v::commands

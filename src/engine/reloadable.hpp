@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A network that can be loaded again in fp32, for the calls whose numbers its own precision can't hold.
+// A network that can be loaded again: in fp32, for the calls whose numbers its own precision can't hold, or where memory was
+// short in between.
 #pragma once
 
 #include <functional>
@@ -30,6 +31,8 @@ class Reloadable {
     }
     return *network_;
   }
+  /// Gives the memory back until get() loads it again.
+  void release() { network_.reset(); }
   /// The meaning of sampling::Denoiser::use_fp32().
   bool use_fp32(bool on) {
     if (!load_ || own_.dtype == c10::ScalarType::Float) return false;

@@ -41,6 +41,7 @@ std::optional<OtherKind> other_kind(const TensorFile& file) {
   if (contains("lora_") || contains(".lora.")) return OtherKind{"a LoRA", "give it with --lora beside a model"};
   if (contains("conditioner.embedders.1.")) return OtherKind{"a Stable Diffusion XL checkpoint", ""};
   if (contains("double_blocks.") || contains("joint_blocks.")) return OtherKind{"a transformer image model", ""};
+  if (is_taesd_decoder(file) || is_taesd_file(file)) return OtherKind{"TAESD, a small autoencoder", "give it with --vae beside a model"};
   if (tensors.contains("encoder.conv_in.weight")) return OtherKind{"an autoencoder", "give it with --vae beside a model"};
   if (contains("time_embedding.linear_1.weight")) {
     return OtherKind{"the UNet of a model folder", "give the folder above it, or this file with --unet beside a model"};
@@ -153,8 +154,9 @@ std::optional<Component> original_component(std::string_view name, const fs::pat
       if (vae.has("decoder.mid.block_1.norm1.weight")) return ldm_vae_component(vae, /*sample_size=*/512);
     }
   }
-  // Beside a file of a MotionAdapter folder is the config that its maker wrote.
+  // Beside a file of a diffusers folder is the config that its maker wrote; published folders hold TAESD in both spellings.
   const bool has_config = fs::exists(path.parent_path() / "config.json");
+  if (name == "vae" && (is_taesd_decoder(*file) || (!has_config && is_taesd_file(*file)))) return taesd_component(file);
   if (name == "motion_adapter" && !has_config && is_motion_module(*file)) return motion_module_component(file);
   return std::nullopt;
 }

@@ -66,6 +66,11 @@ Json ldm_encoder_config(const TensorsBelow& vae);
 /// AutoencoderKL in original names (vae-ft-mse-840000, or the first_stage_model. of a whole file).
 Component ldm_vae_component(const TensorsBelow& vae, int64_t sample_size);
 
+bool is_taesd_decoder(const TensorFile& file);  // single_file_taesd.cpp
+bool is_taesd_file(const TensorFile& file);
+/// AutoencoderTiny out of either.
+Component taesd_component(const std::shared_ptr<const TensorFile>& file);
+
 using Components = std::map<std::string, Component, std::less<>>;
 struct SingleFileLayout {
   std::string_view about;  ///< "Stable Diffusion 1.x and 2.x"

@@ -109,10 +109,6 @@ class SsimChannel {
   std::vector<std::vector<double>> products_;
 };
 
-double psnr_of(double mse) {
-  return mse > 0 ? 10 * std::log10(255.0 * 255.0 / mse) : std::numeric_limits<double>::infinity();
-}
-
 int64_t count_rest(VideoReader& reader, std::vector<uint8_t>& rgb) {
   int64_t count = 0;
   while (reader.next(rgb)) ++count;
@@ -121,20 +117,30 @@ int64_t count_rest(VideoReader& reader, std::vector<uint8_t>& rgb) {
 
 }  // namespace
 
-FrameDifference compare_frames(const FrameView& a, const FrameView& b) {
-  T2V_CHECK(
-      a.width == b.width && a.height == b.height && a.rgb.size() == b.rgb.size() && !a.rgb.empty(),
-      "frames of one size are compared");
-  FrameDifference result;
+double mean_squared_error(std::span<const uint8_t> a, std::span<const uint8_t> b) {
+  T2V_CHECK(a.size() == b.size() && !a.empty(), "frames of one size are compared");
   int64_t squares = 0;
-  for (size_t i = 0; i < a.rgb.size(); ++i) {
-    const int difference = std::abs(int{a.rgb[i]} - int{b.rgb[i]});
+  for (size_t i = 0; i < a.size(); ++i) {
+    const int difference = int{a[i]} - int{b[i]};
     squares += int64_t{difference} * difference;
-    result.max_difference = std::max(result.max_difference, difference);
   }
-  result.mse = static_cast<double>(squares) / static_cast<double>(a.rgb.size());
+  return static_cast<double>(squares) / static_cast<double>(a.size());
+}
+
+double psnr_of(double mse) {
+  return mse > 0 ? 10 * std::log10(255.0 * 255.0 / mse) : std::numeric_limits<double>::infinity();
+}
+
+FrameDifference compare_frames(const FrameView& a, const FrameView& b) {
+  T2V_CHECK(a.width == b.width && a.height == b.height, "frames of one size are compared");
+  FrameDifference result;
+  result.mse = mean_squared_error(a.rgb, b.rgb);
   result.psnr = psnr_of(result.mse);
-  if (squares == 0) {
+  for (size_t i = 0; i < a.rgb.size(); ++i) {
+    result.max_difference =
+        std::max(result.max_difference, std::abs(int{a.rgb[i]} - int{b.rgb[i]}));
+  }
+  if (result.max_difference == 0) {
     result.ssim = 1;  // exactly, whatever the rounding of the sums
     return result;
   }

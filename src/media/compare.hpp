@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <span>
 
 #include "t2v/frame_sink.hpp"
 
@@ -16,6 +17,11 @@ struct FrameDifference {
   double ssim = 0;         ///< mean over R, G, B; 1 for equal frames
   int max_difference = 0;  ///< largest of any channel, in levels of 255
 };
+
+/// Mean squared error of two buffers of one size, in levels of 255.
+double mean_squared_error(std::span<const uint8_t> a, std::span<const uint8_t> b);
+/// 10 log10(255^2 / mse); infinity for none.
+double psnr_of(double mse);
 
 /// Frames of the same size. SSIM as in Wang et al. 2004: 11x11 Gaussian window, sigma 1.5, K1 0.01,
 /// K2 0.03, only windows that lie inside the picture (smaller pictures: the largest odd window that

@@ -11,6 +11,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/isfinite.h>
 
+#include "engine/available_memory.hpp"
 #include "engine/finite.hpp"
 #include "engine/frames.hpp"
 #include "engine/load_memory.hpp"
@@ -82,6 +83,13 @@ class ChunkDecoder {
 
 }  // namespace
 
+int64_t chunk_that_fits(const Plan& plan, int64_t wanted, int64_t free) {
+  constexpr double kShare = 0.9;  // of what is free: others want some, and blocks leave holes
+  if (free <= 0 || plan.memory.decode_peak <= 0) return wanted;
+  const double each = static_cast<double>(plan.memory.decode_peak) / static_cast<double>(std::min(plan.frames, wanted));
+  return std::clamp<int64_t>(static_cast<int64_t>(kShare * static_cast<double>(free) / each), 1, wanted);
+}
+
 int64_t default_decode_chunk(const Plan& plan, bool cuda) {
   if (cuda) return 8;
   return std::clamp<int64_t>(kChunkPixels / (*plan.request.width * *plan.request.height), 1, 16);
@@ -90,7 +98,11 @@ int64_t default_decode_chunk(const Plan& plan, bool cuda) {
 void decode_frames(const FrameDecoder& decoder, const at::Tensor& latents, const Plan& plan, FrameSink& sink,
                    Progress& progress) {
   const int64_t frames = latents.size(0);
-  const int64_t chunk = plan.request.decode_chunk.value_or(default_decode_chunk(plan, latents.is_cuda()));
+  const auto usual_chunk = [&] {
+    const int64_t usual = default_decode_chunk(plan, latents.is_cuda());
+    return decoder.frames_apart ? chunk_that_fits(plan, usual, engine::available_bytes(plan.device)) : usual;
+  };
+  const int64_t chunk = plan.request.decode_chunk ? *plan.request.decode_chunk : usual_chunk();
   const auto scaler = make_scaler(latents.size(3) * decoder.factor, latents.size(2) * decoder.factor, plan);
   ChunkDecoder chunks(decoder);
   engine::return_freed_pages();  // denoising is over, and what it leaves has other sizes
@@ -105,7 +117,7 @@ void decode_frames(const FrameDecoder& decoder, const at::Tensor& latents, const
   }
 }
 
-void decode_frames(const vae::AutoencoderKL& vae, const at::Tensor& latents, const Plan& plan, FrameSink& sink,
+void decode_frames(const vae::ImageAutoencoder& vae, const at::Tensor& latents, const Plan& plan, FrameSink& sink,
                    Progress& progress) {
   decode_frames(frame_decoder(vae, plan, /*frames_apart=*/true), latents, plan, sink, progress);
 }

@@ -26,24 +26,23 @@ std::span<const ModelFamily> model_families() {
   return families;
 }
 
-}  // namespace t2v::models
-
-namespace t2v {
-
-namespace {
-
-constexpr const char* kEmbeddedModel = "shapes-64";  // of models/, used when none is named
-
-}  // namespace
-
-std::unique_ptr<Model> open_model(const LoadOptions& options) {
+io::Checkpoint open_checkpoint(const LoadOptions& options) {
+  constexpr const char* kEmbeddedModel = "shapes-64";  // of models/, used when none is named
   io::Checkpoint checkpoint =
       io::Checkpoint::open(io::resolve_model(options.model.empty() ? kEmbeddedModel : options.model));
   if (!options.vae.empty()) checkpoint.override_component("vae", options.vae);
   if (!options.text_encoder.empty()) checkpoint.override_component("text_encoder", options.text_encoder);
   if (!options.unet.empty()) checkpoint.override_component("unet", options.unet);
   if (!options.motion_module.empty()) checkpoint.override_component("motion_adapter", options.motion_module);
+  return checkpoint;
+}
 
+}  // namespace t2v::models
+
+namespace t2v {
+
+std::unique_ptr<Model> open_model(const LoadOptions& options) {
+  io::Checkpoint checkpoint = models::open_checkpoint(options);
   const auto takes = [&](std::span<const std::string_view> classes) {
     return std::ranges::find(classes, checkpoint.pipeline_class()) != classes.end();
   };

@@ -20,4 +20,8 @@ struct ModelFamily {
 
 std::span<const ModelFamily> model_families();
 
+/// The checkpoint that the options name, with the components that they replace. Opens no weight
+/// file of a folder.
+io::Checkpoint open_checkpoint(const LoadOptions& options);
+
 }  // namespace t2v::models

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "models/run.hpp"
 
+#include <algorithm>
 #include <string>
 
 #include "core/log.hpp"
 #include "core/text.hpp"
+#include "engine/available_memory.hpp"
 #include "engine/latents.hpp"
 #include "models/clip.hpp"
 #include "sampling/scheduler.hpp"
@@ -16,6 +18,15 @@ void check_scheduler(const Plan& plan, const io::Config& config) {
   clip_scheduler(plan, config);
   const std::string sampler = plan.request.sampler.empty() ? plan.sampler_class : plan.request.sampler;
   if (const auto warning = sampling::scheduler_warning(sampler, config); !warning.empty()) log::warn("{}", warning);
+}
+
+bool is_short_of_memory(const Plan& plan) {
+  const int64_t available = engine::available_bytes(plan.device);
+  const int64_t wanted = std::max(plan.memory.denoise_peak, plan.memory.decode_peak);
+  if (available <= 0 || wanted <= available) return false;
+  log::info("the run needs about {} more, {} are free: the text encoder makes room",
+            human_bytes(wanted), human_bytes(available));
+  return true;
 }
 
 Rng run_rng(const Request& request, const Placement& placement) {

@@ -16,6 +16,10 @@ namespace t2v::models {
 /// what is unusual.
 void check_scheduler(const Plan& plan, const io::Config& config);
 
+/// Whether what this run's sampling and decoding take, beside the weights in memory, is more than
+/// is free.
+bool is_short_of_memory(const Plan& plan);
+
 /// The generator of --rng; Error{usage} for cuda noise on another device.
 Rng run_rng(const Request& request, const Placement& placement);
 /// Noise of unit variance in plan.latent_shape, whose frames lie along `frame_dim`: --init-latents, or drawn as --noise

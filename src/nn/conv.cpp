@@ -7,6 +7,7 @@
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/upsample_nearest2d.h>
+#include <ATen/ops/zeros.h>
 
 #include "nn/kernels/winograd.hpp"
 #include "nn/packed_convolution.hpp"
@@ -65,7 +66,8 @@ std::optional<Tensor> laid_out(const std::optional<Tensor>& x) {
 
 Conv2d::Conv2d(const Weights& w, const Conv2dOptions& o)
     : weight(take_kernel(w, o)),
-      bias(w.take("bias", {o.out_channels})),
+      bias(o.has_bias ? w.take("bias", {o.out_channels})
+                      : at::zeros({o.out_channels}, weight.options())),
       options(o),
       is_packed(can_pack(weight)) {
   if (is_packed && o.doubles) {

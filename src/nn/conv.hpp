@@ -19,6 +19,7 @@ struct Conv2dOptions {
   std::array<int64_t, 2> padding{0, 0};
   bool stored_as_3d = false;  // the file holds a 3-D kernel [out, in, kh, 1, 1]; kw is 1 then
   bool doubles = false;       // forward_doubled() is wanted; 3x3, padding 1
+  bool has_bias = true;       // else the file holds none, and zeros stand for it
 };
 
 /// What is done together with a convolution where the hardware gains by it.

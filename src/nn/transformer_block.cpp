@@ -12,6 +12,7 @@
 #include <ATen/ops/stack.h>
 
 #include "nn/attention.hpp"
+#include "nn/context_keys.hpp"
 #include "tensor/operators.hpp"
 
 namespace t2v::nn {
@@ -64,7 +65,7 @@ CrossAttention::CrossAttention(const Weights& w, const HeadOptions& o, int64_t c
       heads(o.heads) {}
 
 void CrossAttention::accumulate(Tensor& sum, const Tensor& x, const Tensor& context) const {
-  const Tensor kv = to_kv.forward(context);
+  const Tensor kv = ContextKeys::of(this, context, [&] { return to_kv.forward(context); });
   // The frames of one video lie one after the other, so they are one long list of queries for its text.
   const Tensor q = to_q.forward(x).view({context.size(0), -1, kv.size(-1) / 2});
   const Tensor out = attention(q, part(kv, 0, 2), part(kv, 1, 2), {.heads = heads});

@@ -68,10 +68,11 @@ ModelScopeModel::ModelScopeModel(io::Checkpoint checkpoint, const LoadOptions& o
   if (!options.loras.empty()) loras_.bind("text_encoder", text::header_store(checkpoint_.component("text_encoder")));
   loras_.finish(checkpoint_.pipeline_class());
   auto vae_store = vae::header_store(vae);
-  vae_shapes_ = std::make_unique<vae::AutoencoderKL>(vae::AutoencoderKLConfig::from(vae.config()), vae_store.root());
+  vae_shapes_ = vae::image_autoencoder(vae, vae_store.root());
   vae_store.expect_all_taken();
+  check_networks_fit();
   vae_placement_ = placement_;
-  if (vae_shapes_->config().force_upcast) vae_placement_.dtype = c10::kFloat;
+  if (vae_shapes_->latent_space().force_upcast) vae_placement_.dtype = c10::kFloat;
 
   const int64_t text_parameters = text::count_parameters(
       checkpoint_.component("text_encoder"), unet_shapes_->config().cross_attention_dim);
@@ -85,6 +86,14 @@ ModelScopeModel::ModelScopeModel(io::Checkpoint checkpoint, const LoadOptions& o
                   vae_store.parameter_count() * static_cast<int64_t>(c10::elementSize(vae_placement_.dtype)) +
                   nn::winograd_bytes_since(before_networks, placement_);
   read_defaults();
+}
+
+void ModelScopeModel::check_networks_fit() const {
+  const int64_t wanted = vae_shapes_->latent_space().channels, got = unet_shapes_->config().in_channels;
+  if (got == wanted) return;
+  throw Error(ErrorCode::unsupported, "unsupported model: " + checkpoint_.path().string() +
+                                          ": unet: in_channels: wanted the " + std::to_string(wanted) +
+                                          " channels of the autoencoder's latents, got " + std::to_string(got));
 }
 
 void ModelScopeModel::read_defaults() {
@@ -171,6 +180,10 @@ void ModelScopeModel::plan_costs(Plan& plan) const {
                           meta({batch, kTextTokens, unet_shapes_->config().cross_attention_dim}));
   });
   const auto decode = engine::probe([&] { vae_shapes_->decode(meta({chunk, shape[1], shape[3], shape[4]})); });
+  engine::CallCost encode;
+  if (!plan.request.video.empty()) {
+    encode = engine::probe([&] { vae_shapes_->encode(meta({1, 3, *plan.request.height, *plan.request.width})); });
+  }
   // The probe counts fp32 numbers; fp16 halves them.
   const auto scaled = [](int64_t bytes, c10::ScalarType dtype) {
     return bytes * static_cast<int64_t>(c10::elementSize(dtype)) / 4;
@@ -180,8 +193,9 @@ void ModelScopeModel::plan_costs(Plan& plan) const {
   memory.denoise_peak = scaled(call.peak_bytes, placement_.dtype) + window_bytes(plan);
   memory.decode_peak = scaled(decode.peak_bytes, vae_placement_.dtype);
   memory.total_peak = engine::kLibraryBytes + memory.weights +
-                      std::max(scaled(call.taken_on(placement_.device), placement_.dtype) + window_bytes(plan),
-                               scaled(decode.taken_on(placement_.device), vae_placement_.dtype));
+                      std::max({scaled(call.taken_on(placement_.device), placement_.dtype) + window_bytes(plan),
+                                scaled(encode.taken_on(placement_.device), vae_placement_.dtype),
+                                scaled(decode.taken_on(placement_.device), vae_placement_.dtype)});
   plan.denoise_flops = call.flops;
   plan.decode_flops = decode.flops / chunk;
 }
@@ -193,9 +207,7 @@ std::unique_ptr<Pipeline> ModelScopeModel::load(Progress& progress, Parts parts)
   engine::StageScope stage(progress, Stage::load, all ? 3 : 1);
   Networks networks;
   if (all) {
-    networks.text_encoder = std::make_unique<text::TextEncoder>(checkpoint_.component("tokenizer"),
-                                                                checkpoint_.component("text_encoder"), placement_,
-                                                                loras_.overlay("text_encoder"));
+    networks.text_encoder = text::reloadable(checkpoint_, placement_, loras_.overlay("text_encoder"));
     stage.step();
     const auto load_unet = [config = unet_shapes_->config(), unet = checkpoint_.component("unet"),
                             overlay = loras_.overlay("unet")](const Placement& placement) {

@@ -8,7 +8,7 @@
 #include "models/lora/lora_set.hpp"
 #include "models/modelscope/unet3d.hpp"
 #include "models/planning.hpp"
-#include "models/vae/autoencoder_kl.hpp"
+#include "models/vae/image_autoencoder.hpp"
 #include "t2v/pipeline.hpp"
 #include "tensor/placement.hpp"
 #include "text/vocabulary.hpp"
@@ -24,6 +24,7 @@ class ModelScopeModel final : public Model {
   std::unique_ptr<Pipeline> load(Progress& progress, Parts parts) const override;
 
  private:
+  void check_networks_fit() const;
   void read_defaults();
   Plan plan_video_input(const Request& request) const;
   void plan_costs(Plan& plan) const;
@@ -39,7 +40,7 @@ class ModelScopeModel final : public Model {
   t2v::text::Vocabulary vocabulary_;  // of a model of a small world
   // The networks without data: parameter counts, strictness of headers, and the memory probe.
   std::unique_ptr<UNet3DConditionModel> unet_shapes_;
-  std::unique_ptr<vae::AutoencoderKL> vae_shapes_;
+  std::unique_ptr<vae::ImageAutoencoder> vae_shapes_;
   int64_t weight_bytes_ = 0;
 };
 

@@ -34,6 +34,7 @@ class GuidedUNet final : public sampling::Denoiser {
   GuidedUNet(engine::Reloadable<UNet3DConditionModel>& unet, const text::RunText& text, const Request& request)
       : unet_(unet),
         text_(text),
+        shown_(text),
         cfg_scale_(*request.cfg_scale),
         guidance_rescale_(*request.guidance_rescale),
         interval_{*request.cfg_from, *request.cfg_until},
@@ -45,7 +46,8 @@ class GuidedUNet final : public sampling::Denoiser {
     const bool guided = text_.guided() && interval_.contains(step);
     const at::Tensor video = to_video(x).to(dtype);
     const at::Tensor input = guided ? at::cat({video, video}, 0) : video;
-    const at::Tensor states = text_.states(step.frames, guided).to(dtype);
+    const at::Tensor& states = shown_.states(step.frames, guided, dtype);
+    const nn::ContextKeys::Scope scope(shown_.keys, states);
     const at::Tensor output = unet_.get().forward(input, step.timestep, states, {features_.at(step), &graph_});
     if (!guided) return to_state(output);
     const auto halves = output.chunk(2, 0);
@@ -62,6 +64,7 @@ class GuidedUNet final : public sampling::Denoiser {
  private:
   engine::Reloadable<UNet3DConditionModel>& unet_;
   const text::RunText& text_;
+  text::CallText shown_;
   double cfg_scale_, guidance_rescale_;
   sampling::GuidanceInterval interval_;
   unet::FeatureCache features_;
@@ -82,15 +85,15 @@ at::Tensor ModelScopePipeline::encode_video(const Plan& plan, Rng& rng) const {
   const int64_t width = *plan.request.width, height = *plan.request.height;
   media::FrameScaler scaler(video->info().width, video->info().height, width, height, media::ScaleMethod::lanczos);
   const bool same_size = video->info().width == width && video->info().height == height;
-  std::vector<at::Tensor> moments;
+  std::vector<at::Tensor> encoded;
   std::vector<uint8_t> rgb;
-  while (static_cast<int64_t>(moments.size()) < plan.frames && video->next(rgb)) {
+  while (static_cast<int64_t>(encoded.size()) < plan.frames && video->next(rgb)) {
     const FrameView frame{video->info().width, video->info().height, rgb};
     const FrameView sized = same_size ? frame : scaler.scale(frame);
     const at::Tensor image = engine::rgb8_to_frame(sized.rgb, height, width).unsqueeze(0);
-    moments.push_back(networks_.vae->encode(image.to(vae_placement_.device, vae_placement_.dtype)));
+    encoded.push_back(networks_.vae->encode(image.to(vae_placement_.device, vae_placement_.dtype)));
   }
-  const at::Tensor sample = vae::AutoencoderKL::sample(at::cat(moments, 0), rng);  // [F, C, h, w]
+  const at::Tensor sample = networks_.vae->draw(at::cat(encoded, 0), rng);  // [F, C, h, w]
   return networks_.vae->scale(sample).to(placement_.device, placement_.dtype);
 }
 
@@ -107,7 +110,8 @@ Latents ModelScopePipeline::denoise(const Plan& plan, Progress& progress) {
   const c10::InferenceMode guard;
   const Request& request = plan.request;
   const text::RunText text =
-      text::encode_run(*networks_.text_encoder, request, *request.cfg_scale > 1.0, plan.frames, progress);
+      text::encode_run(networks_.text_encoder.get(), request, *request.cfg_scale > 1.0, plan.frames, progress);
+  if (is_short_of_memory(plan)) networks_.text_encoder.release();
 
   Rng rng = run_rng(request, placement_);
   GuidedUNet denoiser(networks_.unet, text, request);

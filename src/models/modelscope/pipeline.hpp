@@ -10,7 +10,7 @@
 #include "models/clip.hpp"
 #include "models/modelscope/unet3d.hpp"
 #include "models/text/text_encoder.hpp"
-#include "models/vae/autoencoder_kl.hpp"
+#include "models/vae/image_autoencoder.hpp"
 #include "t2v/pipeline.hpp"
 #include "tensor/rng.hpp"
 
@@ -18,9 +18,9 @@ namespace t2v::models::modelscope {
 
 /// The loaded parts. With Parts::decoder only the VAE is there.
 struct Networks {
-  std::unique_ptr<text::TextEncoder> text_encoder;
+  engine::Reloadable<text::TextEncoder> text_encoder;
   engine::Reloadable<UNet3DConditionModel> unet;
-  std::unique_ptr<vae::AutoencoderKL> vae;
+  std::unique_ptr<vae::ImageAutoencoder> vae;
 };
 
 class ModelScopePipeline final : public Pipeline {

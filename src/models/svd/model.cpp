@@ -116,6 +116,7 @@ void SvdModel::read_networks() {
   unet_shapes_ = std::make_unique<UNetSpatioTemporalConditionModel>(UNetSpatioTemporalConfig::from(unet.config()),
                                                                     unet_store.root());
   unet_store.expect_all_taken();
+  vae::expect_class(vae, "AutoencoderKLTemporalDecoder");
   auto vae_store = vae::header_store(vae);
   vae_shapes_ = std::make_unique<vae::AutoencoderKLTemporalDecoder>(vae::temporal_decoder_config(vae.config()),
                                                                     vae_store.root());

@@ -65,6 +65,23 @@ at::Tensor RunText::states(std::span<const int64_t> frames, bool with_negative) 
   return at::cat({negative.expand({shown.size(0), -1, -1}), shown}, 0);
 }
 
+const at::Tensor& CallText::states(std::span<const int64_t> frames, bool with_negative, c10::ScalarType dtype) {
+  const bool is_kept = states_.defined() && !text_.by_frame() && with_negative == with_negative_ &&
+                       states_.scalar_type() == dtype;
+  if (!is_kept) states_ = text_.states(frames, with_negative).to(dtype);
+  with_negative_ = with_negative;
+  return states_;
+}
+
+engine::Reloadable<TextEncoder> reloadable(const io::Checkpoint& checkpoint, const Placement& placement,
+                                           std::shared_ptr<const WeightOverlay> overlay) {
+  const auto load = [tokenizer = checkpoint.component("tokenizer"), encoder = checkpoint.component("text_encoder"),
+                     overlay = std::move(overlay)](const Placement& where) {
+    return std::make_unique<TextEncoder>(tokenizer, encoder, where, overlay);
+  };
+  return {placement, load};
+}
+
 RunText encode_run(const TextEncoder& encoder, const Request& request, bool guided, int64_t frames, Progress& progress) {
   engine::StageScope stage(progress, Stage::text, 1);
   const auto keys = key_prompts(request, frames);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -11,7 +12,10 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "engine/reloadable.hpp"
+#include "io/checkpoint.hpp"
 #include "models/text/text_encoder.hpp"
+#include "nn/context_keys.hpp"
 #include "t2v/progress.hpp"
 #include "t2v/request.hpp"
 
@@ -29,11 +33,30 @@ struct RunText {
   at::Tensor states(std::span<const int64_t> frames = {}, bool with_negative = true) const;
 };
 
+/// The text as the network calls of one run get it. Unless frames have texts of their own it is one tensor from call to
+/// call, so that layers can keep its keys and values.
+class CallText {
+ public:
+  explicit CallText(const RunText& text) : text_(text) {}  ///< `text` must outlive it
+  /// text.states(frames, with_negative) in `dtype`.
+  const at::Tensor& states(std::span<const int64_t> frames, bool with_negative, c10::ScalarType dtype);
+  nn::ContextKeys keys;  ///< of the states given last
+
+ private:
+  const RunText& text_;
+  at::Tensor states_;
+  bool with_negative_ = false;
+};
+
 /// Encodes the text of `request` for a clip of `frames` frames, as one stage of `progress`. The texts of --prompt-at are
 /// mixed in proportion between their frames and hold after the last, as diffusers 0.42's FreeNoise does with a prompt by
 /// frame (pipelines/free_noise_utils.py _encode_prompt_free_noise, _lerp). As in diffusers, clip_skip is for the prompt
 /// only.
 RunText encode_run(const TextEncoder& encoder, const Request& request, bool guided, int64_t frames, Progress& progress);
+
+/// The checkpoint's text encoder, which a run that is short of memory gives back before it denoises.
+engine::Reloadable<TextEncoder> reloadable(const io::Checkpoint& checkpoint, const Placement& placement,
+                                           std::shared_ptr<const WeightOverlay> overlay);
 
 /// The key frames of a request: frame 0 with the prompt, then --prompt-at by frame. Throws Error{usage} for frames beyond
 /// the clip and for one named twice.

@@ -13,7 +13,7 @@
 #include "models/planning.hpp"
 #include "models/text/text_encoder.hpp"
 #include "models/unet/unet2d.hpp"
-#include "models/vae/autoencoder_kl.hpp"
+#include "models/vae/image_autoencoder.hpp"
 #include "t2v/pipeline.hpp"
 #include "tensor/placement.hpp"
 
@@ -55,15 +55,15 @@ class DiffusionModel final : public Model {
   int64_t display_scale_ = 1;
   // The networks without data: parameter counts, strictness of headers, and the memory probe.
   std::unique_ptr<UNet2DConditionModel> unet_shapes_;
-  std::unique_ptr<vae::AutoencoderKL> vae_shapes_;
+  std::unique_ptr<vae::ImageAutoencoder> vae_shapes_;
   int64_t weight_bytes_ = 0;
 };
 
 /// The loaded parts. With Parts::decoder only the VAE is there.
 struct Networks {
-  std::unique_ptr<text::TextEncoder> text_encoder;
+  engine::Reloadable<text::TextEncoder> text_encoder;
   engine::Reloadable<UNet2DConditionModel> unet;
-  std::unique_ptr<vae::AutoencoderKL> vae;
+  std::unique_ptr<vae::ImageAutoencoder> vae;
 };
 
 class DiffusionPipeline final : public Pipeline {

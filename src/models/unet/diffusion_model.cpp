@@ -75,12 +75,12 @@ void DiffusionModel::count_parts() {
       },
       &unet_parameters, &adapter_parameters);
   auto vae_store = vae::header_store(vae);
-  vae_shapes_ = std::make_unique<vae::AutoencoderKL>(vae::AutoencoderKLConfig::from(vae.config()), vae_store.root());
+  vae_shapes_ = vae::image_autoencoder(vae, vae_store.root());
   vae_store.expect_all_taken();
   if (!options_.loras.empty()) loras_.bind("text_encoder", text::header_store(text));
   loras_.finish(variant_.pipeline_class);
   vae_placement_ = placement_;
-  if (vae_shapes_->config().force_upcast) vae_placement_.dtype = c10::kFloat;
+  if (vae_shapes_->latent_space().force_upcast) vae_placement_.dtype = c10::kFloat;
 
   const int64_t text_parameters = text::count_parameters(text, variant_.unet.cross_attention_dim[0]);
   info_.components = {describe(text, text_parameters), describe(unet, unet_parameters),
@@ -96,9 +96,9 @@ void DiffusionModel::count_parts() {
 
 void DiffusionModel::read_defaults() {
   const UNet2DConfig& unet = variant_.unet;
-  if (unet.in_channels != vae_shapes_->config().latent_channels) {
+  if (unet.in_channels != vae_shapes_->latent_space().channels) {
     throw Error(ErrorCode::unsupported, "unsupported UNet: " + checkpoint_.path().string() + ": in_channels: wanted the " +
-                                            std::to_string(vae_shapes_->config().latent_channels) +
+                                            std::to_string(vae_shapes_->latent_space().channels) +
                                             " channels of the latents, got " + std::to_string(unet.in_channels) +
                                             " (an inpainting, depth or editing model)");
   }
@@ -185,9 +185,7 @@ std::unique_ptr<Pipeline> DiffusionModel::load(Progress& progress, Parts parts) 
   engine::StageScope stage(progress, Stage::load, all ? 3 : 1);
   Networks networks;
   if (all) {
-    networks.text_encoder = std::make_unique<text::TextEncoder>(checkpoint_.component("tokenizer"),
-                                                                checkpoint_.component("text_encoder"), placement_,
-                                                                loras_.overlay("text_encoder"));
+    networks.text_encoder = text::reloadable(checkpoint_, placement_, loras_.overlay("text_encoder"));
     stage.step();
     const auto load_unet = [checkpoint = checkpoint_, variant = variant_,
                             overlay = loras_.overlay("unet")](const Placement& placement) {

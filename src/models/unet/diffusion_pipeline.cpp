@@ -28,6 +28,7 @@ class GuidedUNet final : public sampling::Denoiser {
   GuidedUNet(engine::Reloadable<UNet2DConditionModel>& unet, const text::RunText& text, const Request& request)
       : unet_(unet),
         text_(text),
+        shown_(text),
         cfg_scale_(*request.cfg_scale),
         guidance_rescale_(*request.guidance_rescale),
         interval_{*request.cfg_from, *request.cfg_until},
@@ -48,7 +49,8 @@ class GuidedUNet final : public sampling::Denoiser {
     const at::Tensor input = guided ? at::cat({video, video}, 0) : video;
     std::optional<at::Tensor> guidance;
     if (guidance_) guidance = guidance_->to(dtype);
-    const at::Tensor states = text_.states(step.frames, guided).to(dtype);
+    const at::Tensor& states = shown_.states(step.frames, guided, dtype);
+    const nn::ContextKeys::Scope scope(shown_.keys, states);
     const at::Tensor output = unet_.get().forward(input, step.timestep, states, guidance, {features_.at(step), &graph_});
     if (!guided) return output;
     const auto halves = output.chunk(2, 0);
@@ -65,6 +67,7 @@ class GuidedUNet final : public sampling::Denoiser {
  private:
   engine::Reloadable<UNet2DConditionModel>& unet_;
   const text::RunText& text_;
+  text::CallText shown_;
   std::optional<at::Tensor> guidance_;  // [1, time_cond_proj_dim]
   double cfg_scale_, guidance_rescale_;
   sampling::GuidanceInterval interval_;
@@ -89,7 +92,8 @@ Latents DiffusionPipeline::denoise(const Plan& plan, Progress& progress) {
   const c10::InferenceMode guard;
   const Request& request = plan.request;
   const bool guided = *request.cfg_scale > 1.0 && !networks_.unet.get().config().time_cond_proj_dim;
-  const text::RunText text = text::encode_run(*networks_.text_encoder, request, guided, plan.frames, progress);
+  const text::RunText text = text::encode_run(networks_.text_encoder.get(), request, guided, plan.frames, progress);
+  if (is_short_of_memory(plan)) networks_.text_encoder.release();
 
   Rng rng = run_rng(request, placement_);
   GuidedUNet denoiser(networks_.unet, text, request);

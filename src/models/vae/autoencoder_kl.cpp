@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "models/vae/autoencoder_kl.hpp"
 
-#include <array>
-#include <string>
-#include <string_view>
-
 #include <ATen/ops/clamp.h>
 #include <ATen/ops/exp.h>
 
@@ -21,7 +17,14 @@ bool wants_tiles(const Tensor& x, int64_t tile) { return tile >= 2 && (x.size(2)
 }  // namespace
 
 AutoencoderKL::AutoencoderKL(const AutoencoderKLConfig& c, const Weights& w)
-    : config_(c), encoder_(w.at("encoder"), c), decoder_(w.at("decoder"), c) {
+    : ImageAutoencoder({.channels = c.latent_channels,
+                        .spatial_factor = int64_t{1} << (c.block_out_channels.size() - 1),
+                        .scaling_factor = c.scaling_factor,
+                        .shift_factor = c.shift_factor,
+                        .force_upcast = c.force_upcast}),
+      sample_size_(c.sample_size),
+      encoder_(w.at("encoder"), c),
+      decoder_(w.at("decoder"), c) {
   if (c.use_quant_conv) {
     quant_conv_.emplace(w.at("quant_conv"), nn::Conv2dOptions{.in_channels = 2 * c.latent_channels,
                                                               .out_channels = 2 * c.latent_channels});
@@ -32,20 +35,16 @@ AutoencoderKL::AutoencoderKL(const AutoencoderKLConfig& c, const Weights& w)
   }
 }
 
-int64_t AutoencoderKL::spatial_factor() const {
-  return int64_t{1} << (config_.block_out_channels.size() - 1);
-}
-
 Tensor AutoencoderKL::encode(const Tensor& images) const {
   const Tensor moments = encoder_.forward(images);
   return quant_conv_ ? quant_conv_->forward(moments) : moments;
 }
 
 Tensor AutoencoderKL::encode_tiled(const Tensor& images) const {
-  if (!wants_tiles(images, config_.sample_size)) {
+  if (!wants_tiles(images, sample_size_)) {
     return encode(images);
   }
-  return run_tiled(images, {.input = config_.sample_size, .output = config_.sample_size / spatial_factor()},
+  return run_tiled(images, {.input = sample_size_, .output = sample_size_ / spatial_factor()},
                    [this](const Tensor& tile) { return encode(tile); });
 }
 
@@ -63,47 +62,12 @@ Tensor AutoencoderKL::decode(const Tensor& latents) const {
 }
 
 Tensor AutoencoderKL::decode_tiled(const Tensor& latents) const {
-  const int64_t tile = config_.sample_size / spatial_factor();
+  const int64_t tile = sample_size_ / spatial_factor();
   if (!wants_tiles(latents, tile)) {
     return decode(latents);
   }
-  return run_tiled(latents, {.input = tile, .output = config_.sample_size},
+  return run_tiled(latents, {.input = tile, .output = sample_size_},
                    [this](const Tensor& part) { return decode(part); });
-}
-
-Tensor AutoencoderKL::scale(const Tensor& latents) const {
-  return (latents - config_.shift_factor) * config_.scaling_factor;
-}
-
-Tensor AutoencoderKL::unscale(const Tensor& latents) const {
-  return latents / config_.scaling_factor + config_.shift_factor;
-}
-
-std::string rename_old_attention(const std::string& name) {
-  static constexpr std::array<std::array<std::string_view, 2>, 4> kNames{
-      {{"query", "to_q"}, {"key", "to_k"}, {"value", "to_v"}, {"proj_attn", "to_out.0"}}};
-  for (const auto& [old_name, new_name] : kNames) {
-    const std::string part = ".attentions.0." + std::string(old_name) + ".";
-    const size_t at = name.find(part);
-    if (at != std::string::npos) {
-      return name.substr(0, at) + ".attentions.0." + std::string(new_name) + name.substr(at + part.size() - 1);
-    }
-  }
-  return name;
-}
-
-WeightStore header_store(const io::Component& component) {
-  return WeightStore::header_only(component.weights(), rename_old_attention);
-}
-
-std::unique_ptr<AutoencoderKL> load(const io::Component& component, const Placement& placement) {
-  WeightStore store(component.weights(), placement, rename_old_attention);
-  auto network = std::make_unique<AutoencoderKL>(AutoencoderKLConfig::from(component.config()), store.root());
-  store.expect_all_taken();
-  if (placement.dtype != c10::kFloat) {
-    network->load_fp32 = [component, device = placement.device] { return load(component, {device, c10::kFloat}); };
-  }
-  return network;
 }
 
 }  // namespace t2v::models::vae

@@ -19,4 +19,10 @@ struct TileSizes {
 at::Tensor run_tiled(const at::Tensor& x, const TileSizes& sizes,
                      const std::function<at::Tensor(const at::Tensor&)>& network);
 
+/// As above with tiles that share an eighth of their side, laid over each other in reading order,
+/// each fading in over what is there. diffusers 0.42 autoencoder_tiny.py _tiled_decode, where
+/// outputs are larger than inputs by a whole factor.
+at::Tensor run_faded(const at::Tensor& x, const TileSizes& sizes,
+                     const std::function<at::Tensor(const at::Tensor&)>& network);
+
 }  // namespace t2v::models::vae
