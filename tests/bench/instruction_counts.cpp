@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Small runs whose instructions valgrind counts: instruction_counts NAME runs one of them inside counted_region().
+// Small runs whose instructions valgrind counts, each inside counted_region(), for instruction_counts.py.
 #include <cstdio>
 #include <functional>
-#include <map>
-#include <string>
 #include <vector>
+
+#if __has_include(<valgrind/callgrind.h>)
+#include <valgrind/callgrind.h>
+#endif
 
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
@@ -19,10 +21,19 @@ namespace {
 
 using test::formula_tensor;
 
-/// What valgrind counts. A call through a pointer, so that no compiler moves work across its border.
-[[gnu::noinline]] void counted_region(const std::function<void()>& work) {
+/// What valgrind counts, and writes down under `name`: it instruments nothing else, which would take longer than the runs.
+/// A call through a pointer, so that no compiler moves work across its border.
+[[gnu::noinline]] void counted_region([[maybe_unused]] const char* name, const std::function<void()>& work) {
+#ifdef CALLGRIND_START_INSTRUMENTATION
+  CALLGRIND_START_INSTRUMENTATION;
+  CALLGRIND_ZERO_STATS;
   work();
   asm volatile("" ::: "memory");
+  CALLGRIND_DUMP_STATS_AT(name);
+  CALLGRIND_STOP_INSTRUMENTATION;
+#else
+  work();
+#endif
 }
 
 void count_unet() {
@@ -34,7 +45,7 @@ void count_unet() {
   const auto states = formula_tensor("states", spec["encoder_hidden_states"].get<test::Shape>());
   const auto timesteps = spec["timesteps"].get<std::vector<double>>();
   unet.forward(sample, timesteps, states);  // what happens only once
-  counted_region([&] { unet.forward(sample, timesteps, states); });
+  counted_region("unet", [&] { unet.forward(sample, timesteps, states); });
 }
 
 void count_vae() {
@@ -44,7 +55,7 @@ void count_vae() {
                                        store.root());
   const auto latents = formula_tensor("latents", spec["latents"].get<test::Shape>());
   vae.decode(latents);
-  counted_region([&] { vae.decode(latents); });
+  counted_region("vae", [&] { vae.decode(latents); });
 }
 
 void count_colour() {
@@ -52,23 +63,18 @@ void count_colour() {
   std::vector<uint8_t> rgb(3 * kWidth * kHeight, 77), planes(kWidth * kHeight * 3 / 2);
   uint8_t* y = planes.data();
   const media::YuvPlanes out{y, y + kWidth * kHeight, y + kWidth * kHeight * 5 / 4, kWidth, kWidth / 2};
-  counted_region([&] { media::rgb_to_yuv420_bt709(rgb.data(), kWidth, kHeight, out); });
+  counted_region("colour", [&] { media::rgb_to_yuv420_bt709(rgb.data(), kWidth, kHeight, out); });
 }
 
 }  // namespace
 }  // namespace t2v
 
-int main(int argc, char** argv) {
-  const std::map<std::string, void (*)()> runs{
-      {"unet", t2v::count_unet}, {"vae", t2v::count_vae}, {"colour", t2v::count_colour}};
-  const auto run = argc == 2 ? runs.find(argv[1]) : runs.end();
-  if (run == runs.end()) {
-    std::fprintf(stderr, "usage: instruction_counts unet|vae|colour\n");
-    return 2;
-  }
+int main() {
   at::set_num_threads(1);
   const c10::InferenceMode guard;
-  run->second();
+  t2v::count_unet();
+  t2v::count_vae();
+  t2v::count_colour();
   std::fflush(nullptr);
   _Exit(0);
 }
