@@ -40,6 +40,9 @@ struct RunOptions {
   std::filesystem::path config;       ///< TOML/INI
   std::filesystem::path prompt_file;  ///< replaced by `prompt` before the run
   double min_psnr = -1;               ///< compare: below this is exit 1; -1: no limit
+
+  /// Messages between JSON events are JSON too: whoever reads them reads one object a line.
+  bool json_messages() const { return log_format == "json" || progress == "json"; }
 };
 
 /// The image that a video model sets in motion, made from the prompt by another model.

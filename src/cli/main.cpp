@@ -48,7 +48,7 @@ int run(const std::vector<std::string>& arguments) {
     show(invocation);
     return 0;
   }
-  log::setup(static_cast<int>(invocation.run.verbosity), invocation.run.log_format == "json");
+  log::setup(static_cast<int>(invocation.run.verbosity), invocation.run.json_messages());
   if (preflight(invocation) == Verdict::skip) {
     log::info("{}: exists, skipped", invocation.output.path);
     return 0;

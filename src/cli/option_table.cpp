@@ -196,7 +196,7 @@ const std::array kOptions = std::to_array<Option>({
     {"config", "", "FILE", "TOML or INI file with these long names; flags win", Group::run, kAll, T2V_PLAIN(run, config)},
     {"progress", "", "auto|bar|json|none", "how to show progress on standard error (default auto: a bar on a terminal)",
      Group::run, kCompute, T2V_PLAIN(run, progress), 0, 0, "auto bar json none"},
-    {"log-format", "", "text|json", "form of messages on standard error (default text)",
+    {"log-format", "", "text|json", "form of messages on standard error (default text; json with --progress json)",
      Group::run, kAll, T2V_PLAIN(run, log_format), 0, 0, "text json"},
     {"verbose", "-v", "", "say more; twice: every step", Group::run, kAll, more_verbose, nullptr},
     {"quiet", "-q", "", "errors only", Group::run, kAll, be_quiet, nullptr},

@@ -9,7 +9,7 @@
 int t2v_run(const t2v::cli::Invocation& invocation) {
   // spdlog's default logger is the program's when both use one libspdlog; when it is linked
   // statically this one needs its own.
-  t2v::log::setup(static_cast<int>(invocation.run.verbosity), invocation.run.log_format == "json");
+  t2v::log::setup(static_cast<int>(invocation.run.verbosity), invocation.run.json_messages());
   t2v::engine::use_one_heap();
   t2v::commands::install_signal_handlers();
   return t2v::commands::run_command(invocation, {.open_model = t2v::open_model});

@@ -200,6 +200,16 @@ void plan_shortcuts(Request& r) {
   r.deepcache = checked_int("deepcache", r.deepcache.value_or(r.fast ? fast_deepcache(*r.steps) : 1), 1, 1000);
 }
 
+/// One warning for each prompt that names something outside the world of a small model.
+void warn_of_unknown_words(const Request& request, const ModelInfo& info, const text::Vocabulary& vocabulary) {
+  const auto warn = [&](const std::string& prompt) {
+    const std::string outside = text::vocabulary_warning(vocabulary, info.name, prompt);
+    if (!outside.empty()) log::warn("{}", outside);
+  };
+  warn(request.prompt);
+  for (const auto& [frame, prompt] : request.prompt_at) warn(prompt);
+}
+
 }  // namespace
 
 Plan plan_request(const Request& request, const ModelInfo& info, const Limits& limits) {
@@ -236,6 +246,7 @@ Plan plan_request(const Request& request, const ModelInfo& info, const Limits& l
   plan.sampler_class = scheduler_class(request.sampler, limits);
   plan_windows(plan, info, limits);
   check_clip(r, plan.sampler_class);
+  warn_of_unknown_words(r, info, limits.vocabulary);
   return plan;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "t2v/pipeline.hpp"
+#include "text/vocabulary.hpp"
 
 namespace t2v::models {
 
@@ -21,11 +22,12 @@ struct Limits {
   int64_t max_window = 0;      ///< frames that the network can see at once; 0: no bound
   int64_t max_steps = 1000;    ///< the scheduler's num_train_timesteps
   std::string default_sampler;  ///< diffusers class of the checkpoint's scheduler
+  t2v::text::Vocabulary vocabulary;  ///< of a model of a small world; empty: it takes any prompt
 };
 
 /// Fills the request's holes from `info`, checks every value, refuses flags that info.accepts does not list. Throws
-/// Error{usage} naming the flag and the nearest legal value, Error{unsupported} for flags of other families. The
-/// result lacks latent_shape, device, dtype and memory.
+/// Error{usage} naming the flag and the nearest legal value, Error{unsupported} for flags of other families. Warns
+/// of prompts outside limits.vocabulary. The result lacks latent_shape, device, dtype and memory.
 Plan plan_request(const Request& request, const ModelInfo& info, const Limits& limits);
 
 /// Refuses --motion-module for families that don't take it. Error{unsupported} names the flag.

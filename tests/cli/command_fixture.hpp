@@ -51,7 +51,7 @@ class CommandTest : public testing::Test {
     EXPECT_EQ(cli::preflight(invocation), cli::Verdict::run);
     testing::internal::CaptureStdout();
     testing::internal::CaptureStderr();
-    log::setup(static_cast<int>(invocation.run.verbosity), invocation.run.log_format == "json");
+    log::setup(static_cast<int>(invocation.run.verbosity), invocation.run.json_messages());
     CommandResult result;
     result.code = commands::run_command(invocation, fake_tools(world_));
     result.out = testing::internal::GetCapturedStdout();

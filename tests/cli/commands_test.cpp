@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What generate, decode, info and compare do around a model.
+#include <algorithm>
 #include <new>
 
 #include <c10/util/Exception.h>
@@ -55,6 +56,17 @@ TEST_F(Commands, progress_json_gives_steps_and_a_last_done_event) {
     EXPECT_TRUE(done["seconds"][stage].is_number()) << stage;
   }
   EXPECT_GT(done["peak_rss_bytes"].get<int64_t>(), 1000000);
+}
+
+TEST_F(Commands, progress_json_keeps_every_line_an_object_warnings_too) {
+  const CommandResult result = run({"-p", "caf\xe9", "-o", file("a.mp4"), "-s", "42", "--progress", "json"});
+  EXPECT_EQ(result.code, 0);
+  const auto events = json_lines(result.err);  // throws for a line that is none
+  const auto is_warning = [](const Json& event) { return event["event"] == "log" && event["level"] == "warning"; };
+  const auto warning = std::find_if(events.begin(), events.end(), is_warning);
+  ASSERT_NE(warning, events.end()) << result.err;
+  EXPECT_THAT((*warning)["message"].get<std::string>(), HasSubstr("UTF-8"));
+  EXPECT_EQ(events.back()["event"], "done");
 }
 
 TEST_F(Commands, Row92_the_video_records_its_settings_and_from_runs_them_again) {

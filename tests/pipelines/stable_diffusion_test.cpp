@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/log.hpp"
 #include "pipelines/whole_run.hpp"
 #include "t2v/error.hpp"
 
@@ -86,6 +87,30 @@ TEST(StableDiffusion, makes_one_picture) {
   const Error error = error_of([&] { model->plan({.prompt = "x", .frames = 16}); });
   EXPECT_EQ(error.code(), ErrorCode::usage);
   EXPECT_THAT(error.hint(), HasSubstr("--motion-module"));
+}
+
+/// The warnings of planning these prompts, the second of them from frame 1 on.
+std::string warnings_of(const Model& model, const std::string& prompt, const std::string& later) {
+  testing::internal::CaptureStderr();
+  log::setup(0, false);
+  Request request{.prompt = prompt};
+  if (!later.empty()) request.prompt_at = {{1, later}};
+  model.plan(request);
+  return testing::internal::GetCapturedStderr();
+}
+
+TEST(AnimateDiff, says_which_words_a_model_of_a_small_world_does_not_know) {
+  const TempFolder folder;
+  write_sd_folder(folder.path() / "model", "sd1", golden_run("animate_v2")["scheduler"]);
+  write_adapter_folder(folder.path() / "v2", "v2");
+  const fs::path index = folder.path() / "model" / "model_index.json";
+  io::Json json = io::load_json(index);
+  json["t2v"] = {{"known_words", "red circle"}, {"ignored_words", "a"}, {"vocabulary_note", "one red circle"}};
+  write_text(index, json.dump());
+  const auto model = open_model(options_for(folder.path() / "model", folder.path() / "v2"));
+  EXPECT_EQ(warnings_of(*model, "a red circle", ""), "");
+  EXPECT_THAT(warnings_of(*model, "a red corgi", ""), HasSubstr("it knows one red circle"));
+  EXPECT_THAT(warnings_of(*model, "a red circle", "a blue circle"), HasSubstr("blue"));
 }
 
 void expect_lora_parity(const std::string& run, const std::function<Naming(const std::string&)>& naming) {

@@ -6,7 +6,6 @@
 
 #include <ATen/ops/empty.h>
 
-#include "core/log.hpp"
 #include "engine/device.hpp"
 #include "engine/load_memory.hpp"
 #include "engine/memory_probe.hpp"
@@ -113,7 +112,7 @@ void ModelScopeModel::read_defaults() {
   info_.cfg_scale = own.cfg_scale.value_or(kCfgScale);
   info_.fps = own.fps.value_or(Rational{8, 1});
   display_scale_ = own.display_scale.value_or(1);
-  vocabulary_ = own.vocabulary;
+  limits_.vocabulary = own.vocabulary;
 
   const io::Config scheduler = checkpoint_.component("scheduler").config();
   limits_.size_multiple = factor;
@@ -143,8 +142,6 @@ Plan ModelScopeModel::plan(const Request& request) const {
   }
   plan_costs(plan);
   check_scheduler(plan, checkpoint_.component("scheduler").config());
-  const auto outside = t2v::text::vocabulary_warning(vocabulary_, info_.name, plan.request.prompt);
-  if (!outside.empty()) log::warn("{}", outside);
   return plan;
 }
 

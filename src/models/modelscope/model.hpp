@@ -11,7 +11,6 @@
 #include "models/vae/image_autoencoder.hpp"
 #include "t2v/pipeline.hpp"
 #include "tensor/placement.hpp"
-#include "text/vocabulary.hpp"
 
 namespace t2v::models::modelscope {
 
@@ -37,7 +36,6 @@ class ModelScopeModel final : public Model {
   Placement placement_;      // of text encoder and unet
   Placement vae_placement_;  // fp32 where the VAE's config forces it
   int64_t display_scale_ = 1;
-  t2v::text::Vocabulary vocabulary_;  // of a model of a small world
   // The networks without data: parameter counts, strictness of headers, and the memory probe.
   std::unique_ptr<UNet3DConditionModel> unet_shapes_;
   std::unique_ptr<vae::ImageAutoencoder> vae_shapes_;

@@ -117,6 +117,7 @@ void DiffusionModel::read_defaults() {
   info_.cfg_scale = own.cfg_scale.value_or(variant_.cfg_scale);
   info_.fps = own.fps.value_or(Rational{8, 1});
   display_scale_ = own.display_scale.value_or(1);
+  limits_.vocabulary = own.vocabulary;
 
   limits_.size_multiple = factor;
   limits_.min_size = factor;
