@@ -117,10 +117,14 @@ def _noun(rng: random.Random, thing: Thing, keep: dict) -> str:
     return f"{article} {phrase}".strip()
 
 
-def _keeps(rng: random.Random, first: Thing) -> dict:
-    """Which attributes are said. Small objects are mostly called small, so that one of no said size is mostly large."""
+def _keeps(rng: random.Random, scene: Scene, zh: bool) -> dict:
+    """Which attributes are said. Small objects are mostly called small, so that one of no said size is mostly large; grey
+    backgrounds are mostly called grey, the word that is learned last (see diffusion.noisy_times); Chinese says most of them,
+    because on a background is 背景上, with the sign for up."""
+    first = scene.things[0]
     size = {"small": 0.9, "medium": 0.7, "large": 0.35}[first.size] * (0.5 if first.motion in ("grow", "shrink") else 1)
-    keep = {"shape": 0.88, "colour": 0.92, "motion": 0.9, "size": size, "texture": 0.9, "background": 0.4,
+    keep = {"shape": 0.88, "colour": 0.92, "motion": 0.9, "size": size, "texture": 0.9,
+            "background": 0.9 if scene.background == "grey" else 0.8 if zh else 0.5,
             "camera": 0.9, "speed": 0.9}
     keep = {k: rng.random() < p for k, p in keep.items()}
     if not (keep["shape"] or keep["colour"] or keep["motion"]):
@@ -168,7 +172,7 @@ def chinese(rng: random.Random, scene: Scene, keep: dict) -> str:
         body += rng.choice(["", "在", "正在"]) + rng.choice(ZH_MOTION[scene.things[0].motion])
     if keep["background"]:
         ground = ZH_BACKGROUND[scene.background] + "背景"
-        body = rng.choice([f"{ground}上，{body}", f"{body}，{ground}", f"在{ground}上{body}"])
+        body = rng.choice([f"{ground}上，{body}", f"{ground}上，{body}", f"{body}，{ground}", f"在{ground}上{body}"])
     return body
 
 
@@ -192,10 +196,10 @@ def _noise(rng: random.Random, text: str) -> str:
     return text
 
 
-def caption(rng: random.Random, scene: Scene, *, chinese_share: float = 0.4) -> tuple:
+def caption(rng: random.Random, scene: Scene, *, chinese_share: float = 0.6) -> tuple:
     """(text, which attributes it mentions)."""
-    keep = _keeps(rng, scene.things[0])
     zh = rng.random() < chinese_share
+    keep = _keeps(rng, scene, zh)
     text = (chinese if zh else english)(rng, scene, keep)
     return _noise(rng, text), keep
 

@@ -14,8 +14,8 @@ import tempfile
 import zlib
 from pathlib import Path
 
-PROMPTS = ("a red circle moving to the right", "a blue square moving up on a black background", "一个绿色的三角形向左移动",
-           "an orange circle moving down and to the left on a white background")
+PROMPTS = ("a red circle moving to the right", "a small yellow star moving up on a navy background", "一个绿色的三角形向左移动",
+           "a pink heart growing on a grey background")
 FRAMES = (0, 3, 6, 9, 12, 15)
 GAP = 4  # white pixels around each frame
 

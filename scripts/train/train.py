@@ -17,7 +17,7 @@ import common
 from common import load_config, log
 from world import World
 
-ORDER = ("tokenizer", "vae", "text", "decoder", "image", "video", "distill")
+ORDER = ("tokenizer", "vae", "text", "align", "decoder", "image", "video", "distill")
 
 
 def minutes_left(until: str) -> float:

@@ -77,7 +77,9 @@ class World:
     shapes: tuple = SHAPES
     shape_weights: tuple = ()
     colours: tuple = tuple(COLOURS)
+    colour_weights: tuple = ()
     backgrounds: tuple = tuple(BACKGROUNDS)
+    background_weights: tuple = ()
     background_kinds: tuple = BACKGROUND_KINDS
     sizes: tuple = tuple(SIZES)
     size_weights: tuple = ()
@@ -127,7 +129,9 @@ class World:
 
     def _draw(self, rng: random.Random) -> Scene:
         count = 2 if rng.random() < self.two_objects else 1
-        scene = Scene([self._thing(rng) for _ in range(count)], rng.choice(self.backgrounds))
+        things = [self._thing(rng) for _ in range(count)]
+        weights = self.background_weights
+        scene = Scene(things, rng.choices(self.backgrounds, weights)[0] if weights else rng.choice(self.backgrounds))
         scene.background_kind = rng.choice(self.background_kinds) if rng.random() < 0.4 else self.background_kinds[0]
         scene.camera = rng.choice(self.cameras) if rng.random() < 0.3 else self.cameras[0]
         if scene.camera != "static" and scene.background_kind == "plain":
@@ -142,7 +146,8 @@ class World:
         motion = rng.choices(self.motions, self.motion_weights or None)[0]
         size = rng.choices(self.sizes, self.size_weights or None)[0]
         shape = rng.choices(self.shapes, self.shape_weights or None)[0]
-        return Thing(shape, rng.choice(self.colours), size, texture, motion, speed)
+        colour = rng.choices(self.colours, self.colour_weights)[0] if self.colour_weights else rng.choice(self.colours)
+        return Thing(shape, colour, size, texture, motion, speed)
 
 
 def _jitter(rng: random.Random, rgb: tuple, amount: int) -> tuple:

@@ -122,7 +122,9 @@ TEST(LongClip, a_loop_closes) {
       closing.push_back(difference(clip, last, 0));
       for (size_t f = 1; f <= last; ++f) neighbours.push_back(difference(clip, f - 1, f));
     }
-    EXPECT_LE(mean(closing), 1.25 * mean(neighbours)) << frames << " frames, open " << mean(open);
+    // What moves on has to hurry back somewhere: at the seam no faster than two or three steps of it elsewhere.
+    EXPECT_LE(mean(closing), 2.5 * mean(neighbours)) << frames << " frames, open " << mean(open);
+    EXPECT_LE(mean(closing), mean(open) / 3) << frames << " frames";
   }
 }
 
@@ -237,10 +239,12 @@ TEST(Camera, every_word_moves_decoded_frames_as_far_as_its_strength) {
         if (now < least) least = now, best = size;
       }
       // 2.4 pixels of 64 in a pan, less than half a latent. What is enlarged has its edges between the latents it had:
-      // they are drawn up to half a latent further out.
-      const double tolerance = 0.15 + (word.move.zoom > 0 ? 0.3 * strength : 0);
+      // they are drawn up to half a latent further out. Four of this model's channels are the quarters of a cell, which
+      // stay where they are when the cells turn: up to a third of a roll is lost.
+      const bool turns = word.move.clockwise != 0;
+      const double tolerance = 0.16 + (word.move.zoom > 0 ? 0.3 * strength : 0) + (turns ? 0.15 : 0);
       EXPECT_NEAR(best, strength, tolerance) << word.name;
-      EXPECT_LE(least, 0.6 * still) << word.name << " " << strength;
+      EXPECT_LE(least, (turns ? 0.75 : 0.6) * still) << word.name << " " << strength;
     }
   }
 }

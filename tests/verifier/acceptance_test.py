@@ -54,6 +54,8 @@ def main() -> int:
         return 1
     for verdict in verdicts:
         print(verdict["prompt"], "->", verdict["seen"], "met", verdict["met"])
+        if verdict["wanted"].get("motion") in ("grow", "shrink"):
+            verdict["met"]["grow, shrink"] = verdict["met"]["motion"]
     failed = wrong_warnings(t2v, model, plan)
     for attribute, floor in plan["at_least"].items():
         asked = [v["met"][attribute] for v in verdicts if attribute in v["met"]]
