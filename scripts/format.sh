@@ -6,8 +6,8 @@ set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 command -v clang-format > /dev/null || { echo "format: clang-format is not installed" >&2; exit 1; }
 mapfile -d '' -t files < <(git ls-files -z -- 'src/**.[ch]pp' 'src/**.cu' 'include/**.hpp' 'tests/**.[ch]pp')
-if [ "${1:-}" = --check ]; then
-  clang-format --dry-run --Werror -- "${files[@]}"
-else
-  clang-format -i -- "${files[@]}"
-fi
+case "${1:-}" in
+  '') clang-format -i -- "${files[@]}" ;;
+  --check) clang-format --dry-run --Werror -- "${files[@]}" ;;
+  *) echo "usage: scripts/format.sh [--check]" >&2; exit 2 ;;
+esac
