@@ -57,7 +57,8 @@ TEST(CudaPlugin, RefusesAnotherLibrary) {
 TEST(CudaPlugin, RefusesAPluginOfAnotherBuild) {
   const Error error = error_of([] { open_cuda_plugin(OLD_PLUGIN); });
   EXPECT_EQ(error.code(), ErrorCode::no_resource);
-  EXPECT_THAT(error.what(), HasSubstr("wanted interface 2, got 1"));
+  EXPECT_THAT(error.what(), HasSubstr("wanted interface " + std::to_string(cuda::kPluginAbi) + ", got " +
+                                      std::to_string(cuda::kPluginAbi - 1)));
 }
 
 TEST(CudaPlugin, LoadsOrNamesTheMissingLibrary) {
