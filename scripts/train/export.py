@@ -91,7 +91,7 @@ def export(config: dict, runs: list, to: Path, stage: str | None = None) -> str:
     encoder = text.load(config, run, "cpu")[1]
     encoder.half().save_pretrained(to / "text_encoder", safe_serialization=True, max_shard_size=SHARD)
     write_tokenizer(config, run, to / "tokenizer")
-    scheduler = (distill if source.startswith("distill") else diffusion).scheduler()
+    scheduler = distill.scheduler() if source.startswith("distill") else diffusion.few_step_scheduler()
     scheduler.save_pretrained(to / "scheduler")
     for file in to.rglob("*.json"):  # nothing of the machine that exported it
         values = json.loads(file.read_text())
