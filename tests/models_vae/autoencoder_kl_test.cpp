@@ -11,6 +11,7 @@
 #include "models/vae/autoencoder_kl.hpp"
 #include "support/match.hpp"
 #include "support/net_golden.hpp"
+#include "support/refusals.hpp"
 #include "t2v/error.hpp"
 
 namespace t2v::models::vae {
@@ -150,15 +151,9 @@ TEST(VaeNames, other_names_stay) {
 }
 
 std::string message_of(const Manifest& manifest) {
-  try {
+  return test::refusal_of_weights([&] {
     build("basic", manifest);
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::bad_input);
-    const std::string text = error.what();
-    const size_t file_end = text.find(".safetensors");
-    return file_end == std::string::npos ? text : text.substr(file_end + 12);
-  }
-  return "accepted";
+  });
 }
 
 TEST(VaeStrictness, Row14_missing_misshaped_and_unused_tensors_are_named) {
@@ -198,23 +193,15 @@ INSTANTIATE_TEST_SUITE_P(configs, PublishedVae,
                            return name;
                          });
 
-struct Hostile {
-  const char* name;
-  const char* json;
-  const char* key;
-};
+using Hostile = test::HostileConfig;
 
 class HostileVaeConfig : public ::testing::TestWithParam<Hostile> {};
 
 TEST_P(HostileVaeConfig, is_refused_by_the_name_of_its_key) {
-  try {
-    AutoencoderKLConfig::from(io::Config(io::parse_json(GetParam().json, "vae/config.json"), "vae/config.json"));
-    FAIL() << "accepted";
-  } catch (const Error& error) {
-    EXPECT_TRUE(error.code() == ErrorCode::bad_input || error.code() == ErrorCode::unsupported);
-    EXPECT_NE(std::string(error.what()).find("vae/config.json: " + std::string(GetParam().key)), std::string::npos)
-        << error.what();
-  }
+  const std::string where = "vae/config.json";
+  test::expect_refused_by_key(GetParam(), where, [&] {
+    AutoencoderKLConfig::from(io::Config(io::parse_json(GetParam().json, where), where));
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -227,7 +214,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Hostile{"scaling", R"({"scaling_factor": 0})", "scaling_factor"},
                       Hostile{"upcast", R"({"force_upcast": 1})", "force_upcast"},
                       Hostile{"activation", R"({"act_fn": "elu"})", "act_fn"}),
-    [](const auto& param) { return std::string(param.param.name); });
+    &test::name_of);
 
 }  // namespace
 }  // namespace t2v::models::vae

@@ -10,6 +10,7 @@
 #include "models/vae/autoencoder_tiny.hpp"
 #include "models/vae/tiling.hpp"
 #include "support/match.hpp"
+#include "support/refusals.hpp"
 #include "support/taesd_golden.hpp"
 #include "t2v/error.hpp"
 #include "tensor/operators.hpp"
@@ -121,15 +122,9 @@ TEST(TinyVae, has_the_published_number_of_parameters) {
 }
 
 std::string message_of(const Manifest& manifest) {
-  try {
+  return test::refusal_of_weights([&] {
     build("small", manifest);
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::bad_input);
-    const std::string text = error.what();
-    const size_t file_end = text.find(".safetensors");
-    return file_end == std::string::npos ? text : text.substr(file_end + 12);
-  }
-  return "accepted";
+  });
 }
 
 TEST(TinyVaeStrictness, Row13_Row14_missing_misshaped_and_unused_tensors_are_named) {
@@ -145,23 +140,15 @@ TEST(TinyVaeStrictness, Row13_Row14_missing_misshaped_and_unused_tensors_are_nam
   EXPECT_EQ(message_of(unused), ": 1 tensors that the config does not describe: encoder.layers.1.bias");
 }
 
-struct Hostile {
-  const char* name;
-  const char* json;
-  const char* key;
-};
+using Hostile = test::HostileConfig;
 
 class HostileTinyVaeConfig : public ::testing::TestWithParam<Hostile> {};
 
 TEST_P(HostileTinyVaeConfig, is_refused_by_the_name_of_its_key) {
-  try {
-    AutoencoderTinyConfig::from(io::Config(io::parse_json(GetParam().json, "vae/config.json"), "vae/config.json"));
-    FAIL() << "accepted";
-  } catch (const Error& error) {
-    EXPECT_TRUE(error.code() == ErrorCode::bad_input || error.code() == ErrorCode::unsupported);
-    EXPECT_NE(std::string(error.what()).find("vae/config.json: " + std::string(GetParam().key)), std::string::npos)
-        << error.what();
-  }
+  const std::string where = "vae/config.json";
+  test::expect_refused_by_key(GetParam(), where, [&] {
+    AutoencoderTinyConfig::from(io::Config(io::parse_json(GetParam().json, where), where));
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -179,7 +166,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Hostile{"upsampling", R"({"upsample_fn": "bilinear"})", "upsample_fn"},
                       Hostile{"scaling", R"({"scaling_factor": 0})", "scaling_factor"},
                       Hostile{"activation", R"({"act_fn": "elu"})", "act_fn"}),
-    [](const auto& param) { return std::string(param.param.name); });
+    &test::name_of);
 
 }  // namespace
 }  // namespace t2v::models::vae
