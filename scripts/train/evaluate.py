@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The wide table: stratified prompts through the built `t2v` to MP4, judged by `verify_videos`, as Markdown.
 
-    python evaluate.py --config tiny-cpu.json --t2v BUILD/t2v --verify BUILD/tests/verifier/verify_videos \
+    python evaluate.py --config wide-cpu.json --t2v BUILD/t2v --verify BUILD/tests/verifier/verify_videos \
         --model models/shapes-64 --count 256 --to table.md
 
 Needs only the standard library and the two programs, so it runs where there is no torch. Prompts cover every shape,

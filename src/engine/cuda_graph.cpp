@@ -18,12 +18,12 @@ class CudaGraph final : public GraphDevice {
   CudaGraph(const CudaGraph&) = delete;
   CudaGraph& operator=(const CudaGraph&) = delete;
 
-  /// What the call before this one took at most is what a recording will hold.
+  /// A recording holds the activations of a call: with weights and libraries beside them rarely more than half of the peak.
   bool has_room() override {
     int64_t reserved = 0, peak = 0, free_bytes = 0, total = 0;
     check(api_.memory_reserved(device_, &reserved, &peak));
     check(api_.memory_info(device_, &free_bytes, &total));
-    return free_bytes > peak / 2 + total / 20;  // activations are rarely more than half; the rest is for what follows
+    return free_bytes > peak / 2 + total / 20;  // a twentieth of the device for what follows
   }
   void warm_up(const std::function<void()>& work) override { beside(/*records=*/0, work); }
   void record(const std::function<void()>& work) override { beside(/*records=*/1, work); }
