@@ -2,11 +2,11 @@
 #include "commands/progress.hpp"
 
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <fstream>
 
 #include <nlohmann/json.hpp>
 
@@ -99,7 +99,8 @@ void ConsoleProgress::step(Stage stage, int64_t index, int64_t count, double sec
                  {"stage", stage_name(stage)},
                  {"index", index},
                  {"count", count},
-                 {"seconds", rounded(seconds)}});
+                 {"seconds", rounded(seconds)},
+                 {"peak_rss_bytes", peak_rss_bytes()}});
     return;
   }
   const auto now = Clock::now();
@@ -185,10 +186,13 @@ void ConsoleProgress::done(const Summary& summary) {
 }
 
 int64_t peak_rss_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  constexpr int64_t kLinuxUnit = 1024;
-  return usage.ru_maxrss * kLinuxUnit;
+  // Not getrusage(): its peak is also that of the process which started this one, from before exec().
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    int64_t kibibytes = 0;
+    if (word == "VmHWM:" && status >> kibibytes) return kibibytes * 1024;
+  }
+  return 0;
 }
 
 }  // namespace t2v::commands

@@ -51,6 +51,7 @@ class ConsoleProgress final : public Progress {
   std::array<double, 5> seconds_{};  ///< by Stage
 };
 
+/// The most memory this process ever had in use; 0 where the system does not say (no /proc).
 int64_t peak_rss_bytes();
 
 }  // namespace t2v::commands
