@@ -49,6 +49,7 @@ Invocation image_invocation(const Invocation& invocation) {
   image.request.sampler = own.sampler;
   image.load = invocation.load;
   image.load.model = own.model;
+  image.load.keep_networks = false;
   for (fs::path* part : {&image.load.vae, &image.load.text_encoder, &image.load.unet, &image.load.motion_module})
     part->clear();
   image.output.format = "png";

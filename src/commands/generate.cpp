@@ -53,7 +53,8 @@ int generate(const Invocation& asked, const Tools& tools) {
   if (!asked.run.resume_from.empty()) unfinished = read_unfinished_run(asked.run.resume_from);
   Invocation invocation = unfinished ? with_unfinished_run(asked, *unfinished) : with_recorded_settings(asked);
   const bool has_first_frame = makes_first_frame(invocation);
-  const Invocation video = has_first_frame ? without_first_frame(invocation) : invocation;
+  Invocation video = has_first_frame ? without_first_frame(invocation) : invocation;
+  video.load.keep_networks = false;
   const auto model = open_checked_model(video, tools);
   if (unfinished) require_same_model(*unfinished, model->info());
   ConsoleProgress progress(invocation.run);

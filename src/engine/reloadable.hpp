@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A network that can be loaded again: in fp32, for the calls whose numbers its own precision can't hold, or where memory was
-// short in between.
+// A network that is loaded when it is needed, and again: in fp32, for the calls whose numbers its own precision can't hold, or
+// where its memory was given to others in between.
 #pragma once
 
 #include <functional>
@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "engine/load_memory.hpp"
+#include "engine/stage.hpp"
 #include "tensor/placement.hpp"
 
 namespace t2v::engine {
@@ -19,10 +20,11 @@ class Reloadable {
  public:
   using Load = std::function<std::unique_ptr<Network>(const Placement&)>;
 
-  Reloadable() = default;  ///< of a part that is not loaded
-  Reloadable(const Placement& own, Load load) : own_(own), now_(own), load_(std::move(load)), network_(load_(own)) {}
+  Reloadable() = default;  ///< of a part that is never needed
+  Reloadable(const Placement& own, Load load) : own_(own), now_(own), load_(std::move(load)) {}
 
   explicit operator bool() const { return static_cast<bool>(load_); }
+  bool is_loaded() const { return network_ != nullptr; }
   const Placement& placement() const { return now_; }  ///< of what get() gives
   const Network& get() {
     if (!network_) {
@@ -47,5 +49,19 @@ class Reloadable {
   Load load_;
   std::unique_ptr<Network> network_;
 };
+
+/// Loads those that are not in memory, as a stage of the run.
+template <class... Network>
+void load_networks(Progress& progress, Reloadable<Network>&... networks) {
+  const int missing = (static_cast<int>(!networks.is_loaded()) + ...);
+  if (missing == 0) return;
+  StageScope stage(progress, Stage::load, missing);
+  const auto load = [&](auto& network) {
+    if (network.is_loaded()) return;
+    network.get();
+    stage.step();
+  };
+  (load(networks), ...);
+}
 
 }  // namespace t2v::engine

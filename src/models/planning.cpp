@@ -9,6 +9,7 @@
 
 #include "core/log.hpp"
 #include "core/text.hpp"
+#include "engine/memory_probe.hpp"
 #include "io/tensor_file.hpp"
 #include "sampling/camera.hpp"
 #include "sampling/scheduler.hpp"
@@ -180,6 +181,12 @@ void check_given_latents(const std::filesystem::path& file) {
 void reject_motion_module(const LoadOptions& options, const std::string& pipeline_class) {
   if (options.motion_module.empty()) return;
   throw Error(ErrorCode::unsupported, "--motion-module: not taken by " + pipeline_class);
+}
+
+int64_t process_peak(int64_t all_weights, std::initializer_list<Turn> turns, bool keep_networks) {
+  int64_t peak = 0;
+  for (const Turn& turn : turns) peak = std::max(peak, (keep_networks ? all_weights : turn.weights) + turn.activations);
+  return engine::kLibraryBytes + peak;
 }
 
 int64_t random_seed() {

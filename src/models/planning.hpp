@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,16 @@ Plan plan_request(const Request& request, const ModelInfo& info, const Limits& l
 
 /// Refuses --motion-module for families that don't take it. Error{unsupported} names the flag.
 void reject_motion_module(const LoadOptions& options, const std::string& pipeline_class);
+
+/// What a run has in memory at one time, in bytes.
+struct Turn {
+  int64_t weights = 0;      ///< of the networks at work
+  int64_t activations = 0;
+};
+
+/// The most that a process takes: in the largest turn where networks come and go (LoadOptions::keep_networks), else with the
+/// weights of all networks in every turn.
+int64_t process_peak(int64_t all_weights, std::initializer_list<Turn> turns, bool keep_networks);
 
 /// A seed for a run that names none: 32 random bits.
 int64_t random_seed();

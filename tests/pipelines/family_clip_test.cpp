@@ -42,6 +42,8 @@ class Family {
     return out;
   }
   Plan plan(const Request& request) const { return model_->plan(request); }
+  const LoadOptions& options() const { return options_; }
+  Pipeline& pipeline() const { return *pipeline_; }
 
   /// Latents, frame by frame.
   std::vector<Frame> clip(Request request) {
@@ -73,24 +75,26 @@ class Family {
  private:
   explicit Family(std::string name) : name_(std::move(name)) {
     const fs::path path = folder_.path() / "model";
-    LoadOptions options{.model = path.string(), .device = "cpu"};
+    options_.model = path.string();
+    options_.device = "cpu";
     if (name_ == "svd") {
       write_svd_checkpoint(path);
       image_ = write_picture(folder_.path(), 32, 32);
     } else if (name_ == "animatediff") {
       write_sd_folder(path, "sd1", sd_golden()["runs"]["animate_v3"]["scheduler"]);
-      options.motion_module = folder_.path() / "adapter";
-      write_adapter_folder(options.motion_module, "v3");
+      options_.motion_module = folder_.path() / "adapter";
+      write_adapter_folder(options_.motion_module, "v3");
     } else {
       const io::Json golden = pipelines_golden();
       write_tiny_checkpoint(path, golden, golden["runs"]["default"]["scheduler"]);
     }
-    model_ = open_model(options);
+    model_ = open_model(options_);
     pipeline_ = model_->load(progress_);
   }
 
   TempFolder folder_;
   std::string name_;
+  LoadOptions options_;
   fs::path image_;
   Progress progress_;
   std::unique_ptr<Model> model_;
@@ -154,6 +158,47 @@ TEST_P(FamilyClip, that_loops_leads_from_its_last_frame_into_its_first) {
     EXPECT_LE(closing, 1.25 * most) << frames << " frames, neighbours " << mean(neighbours) << ", open " << gap;
     EXPECT_LE(closing, gap);
   }
+}
+
+/// Names of stages in the order in which they began, and how much each did.
+class Stages final : public Progress {
+ public:
+  void begin(Stage stage, int64_t count) override {
+    told.push_back(std::string(stage_name(stage)) + " " + std::to_string(count));
+  }
+  std::vector<std::string> told;
+};
+
+TEST_P(FamilyClip, is_the_same_with_one_network_in_memory_after_the_other) {
+  LoadOptions options = family().options();
+  options.keep_networks = false;
+  const auto model = open_model(options);
+  const Request request = family().request(4);
+  const Plan plan = model->plan(request), kept = family().plan(request);
+  EXPECT_LT(plan.memory.total_peak, kept.memory.total_peak);
+  EXPECT_EQ(plan.memory.weights, kept.memory.weights);
+
+  Progress silent;
+  const Latents want = family().pipeline().denoise(kept, silent);
+  MemorySink frames;
+  family().pipeline().decode(want, kept, frames, silent);
+  Stages stages;
+  const auto pipeline = model->load(stages);
+  EXPECT_TRUE(stages.told.empty());
+  for (int run = 0; run < 2; ++run) {  // a second run loads again
+    EXPECT_EQ(pipeline->denoise(plan, stages).data, want.data);
+    MemorySink sink;
+    pipeline->decode(want, plan, sink, stages);
+    EXPECT_EQ(sink.rgb, frames.rgb);
+  }
+  const bool is_image = GetParam() == std::string("svd");  // its VAE sees the image, and stays
+  const auto text = is_image ? std::vector<std::string>{"load 2", "text 2"} : std::vector<std::string>{"load 1", "text 1"};
+  std::vector<std::string> want_told = text;
+  want_told.insert(want_told.end(), {"load 1", "denoise 6"});
+  if (!is_image) want_told.emplace_back("load 1");
+  want_told.emplace_back("decode 4");
+  want_told.insert(want_told.end(), {"load 1", text[1], "load 1", "denoise 6", "decode 4"});
+  EXPECT_EQ(stages.told, want_told);
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, FamilyClip, testing::Values("modelscope", "animatediff", "svd"),

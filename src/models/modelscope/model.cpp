@@ -7,9 +7,7 @@
 #include <ATen/ops/empty.h>
 
 #include "engine/device.hpp"
-#include "engine/load_memory.hpp"
 #include "engine/memory_probe.hpp"
-#include "engine/stage.hpp"
 #include "media/video_reader.hpp"
 #include "models/clip.hpp"
 #include "models/decode.hpp"
@@ -63,6 +61,7 @@ ModelScopeModel::ModelScopeModel(io::Checkpoint checkpoint, const LoadOptions& o
   const int64_t before_networks = nn::counted_winograd_bytes;
   unet_shapes_ = std::make_unique<UNet3DConditionModel>(UNet3DConfig::from(unet.config()), unet_store.root());
   unet_store.expect_all_taken();
+  unet_bytes_ = nn::winograd_bytes_since(before_networks, placement_);
   loras_.bind("unet", unet_store);
   if (!options.loras.empty()) loras_.bind("text_encoder", text::header_store(checkpoint_.component("text_encoder")));
   loras_.finish(checkpoint_.pipeline_class());
@@ -81,9 +80,10 @@ ModelScopeModel::ModelScopeModel(io::Checkpoint checkpoint, const LoadOptions& o
       describe(vae, vae_store.parameter_count()),
   };
   const int64_t element = c10::elementSize(placement_.dtype);
-  weight_bytes_ = (text_parameters + unet_store.parameter_count()) * element +
-                  vae_store.parameter_count() * static_cast<int64_t>(c10::elementSize(vae_placement_.dtype)) +
-                  nn::winograd_bytes_since(before_networks, placement_);
+  text_bytes_ = text_parameters * element;
+  vae_bytes_ = vae_store.parameter_count() * static_cast<int64_t>(c10::elementSize(vae_placement_.dtype)) +
+               nn::winograd_bytes_since(before_networks, placement_) - unet_bytes_;
+  unet_bytes_ += unet_store.parameter_count() * element;
   read_defaults();
 }
 
@@ -186,26 +186,27 @@ void ModelScopeModel::plan_costs(Plan& plan) const {
     return bytes * static_cast<int64_t>(c10::elementSize(dtype)) / 4;
   };
   MemoryPlan& memory = plan.memory;
-  memory.weights = weight_bytes_;
+  memory.weights = text_bytes_ + unet_bytes_ + vae_bytes_;
   memory.denoise_peak = scaled(call.peak_bytes, placement_.dtype) + window_bytes(plan);
   memory.decode_peak = scaled(decode.peak_bytes, vae_placement_.dtype);
-  memory.total_peak = engine::kLibraryBytes + memory.weights +
-                      std::max({scaled(call.taken_on(placement_.device), placement_.dtype) + window_bytes(plan),
-                                scaled(encode.taken_on(placement_.device), vae_placement_.dtype),
-                                scaled(decode.taken_on(placement_.device), vae_placement_.dtype)});
+  const c10::Device device = placement_.device;
+  const int64_t encoder = plan.request.video.empty() ? 0 : vae_bytes_;  // stays for decoding
+  memory.total_peak = process_peak(
+      memory.weights,
+      {{text_bytes_, 0},
+       {encoder, scaled(encode.taken_on(device), vae_placement_.dtype)},
+       {encoder + unet_bytes_, scaled(call.taken_on(device), placement_.dtype) + window_bytes(plan)},
+       {vae_bytes_, scaled(decode.taken_on(device), vae_placement_.dtype)}},
+      options_.keep_networks);
   plan.denoise_flops = call.flops;
   plan.decode_flops = decode.flops / chunk;
 }
 
 std::unique_ptr<Pipeline> ModelScopeModel::load(Progress& progress, Parts parts) const {
   engine::apply_threads(options_);
-  const engine::LoadMemoryScope memory;
-  const bool all = parts == Parts::all;
-  engine::StageScope stage(progress, Stage::load, all ? 3 : 1);
   Networks networks;
-  if (all) {
+  if (parts == Parts::all) {
     networks.text_encoder = text::reloadable(checkpoint_, placement_, loras_.overlay("text_encoder"));
-    stage.step();
     const auto load_unet = [config = unet_shapes_->config(), unet = checkpoint_.component("unet"),
                             overlay = loras_.overlay("unet")](const Placement& placement) {
       WeightStore store(unet.weights(), placement);
@@ -213,10 +214,13 @@ std::unique_ptr<Pipeline> ModelScopeModel::load(Progress& progress, Parts parts)
       return std::make_unique<UNet3DConditionModel>(config, store.root());
     };
     networks.unet = {placement_, load_unet};
-    stage.step();
   }
-  networks.vae = vae::load(checkpoint_.component("vae"), vae_placement_);
-  stage.step();
+  networks.vae = {vae_placement_, [vae = checkpoint_.component("vae")](const Placement& placement) {
+                    return vae::load(vae, placement);
+                  }};
+  networks.keep = options_.keep_networks;
+  if (parts == Parts::decoder) engine::load_networks(progress, networks.vae);
+  else if (networks.keep) engine::load_networks(progress, networks.text_encoder, networks.unet, networks.vae);
   return std::make_unique<ModelScopePipeline>(std::move(networks), checkpoint_.component("scheduler").config(),
                                               placement_, vae_placement_);
 }

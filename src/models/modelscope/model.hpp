@@ -39,7 +39,7 @@ class ModelScopeModel final : public Model {
   // The networks without data: parameter counts, strictness of headers, and the memory probe.
   std::unique_ptr<UNet3DConditionModel> unet_shapes_;
   std::unique_ptr<vae::ImageAutoencoder> vae_shapes_;
-  int64_t weight_bytes_ = 0;
+  int64_t text_bytes_ = 0, unet_bytes_ = 0, vae_bytes_ = 0;  // weights in memory
 };
 
 }  // namespace t2v::models::modelscope

@@ -80,7 +80,9 @@ ModelScopePipeline::ModelScopePipeline(Networks networks, io::Config scheduler, 
       placement_(placement),
       vae_placement_(vae_placement) {}
 
-at::Tensor ModelScopePipeline::encode_video(const Plan& plan, Rng& rng) const {
+at::Tensor ModelScopePipeline::encode_video(const Plan& plan, Rng& rng, Progress& progress) {
+  engine::load_networks(progress, networks_.vae);
+  const vae::ImageAutoencoder& vae = networks_.vae.get();
   const auto video = media::open_video(plan.request.video);
   const int64_t width = *plan.request.width, height = *plan.request.height;
   media::FrameScaler scaler(video->info().width, video->info().height, width, height, media::ScaleMethod::lanczos);
@@ -91,15 +93,15 @@ at::Tensor ModelScopePipeline::encode_video(const Plan& plan, Rng& rng) const {
     const FrameView frame{video->info().width, video->info().height, rgb};
     const FrameView sized = same_size ? frame : scaler.scale(frame);
     const at::Tensor image = engine::rgb8_to_frame(sized.rgb, height, width).unsqueeze(0);
-    encoded.push_back(networks_.vae->encode(image.to(vae_placement_.device, vae_placement_.dtype)));
+    encoded.push_back(vae.encode(image.to(vae_placement_.device, vae_placement_.dtype)));
   }
-  const at::Tensor sample = networks_.vae->draw(at::cat(encoded, 0), rng);  // [F, C, h, w]
-  return networks_.vae->scale(sample).to(placement_.device, placement_.dtype);
+  const at::Tensor sample = vae.draw(at::cat(encoded, 0), rng);  // [F, C, h, w]
+  return vae.scale(sample).to(placement_.device, placement_.dtype);
 }
 
-ClipStart ModelScopePipeline::start(const Plan& plan, Rng& rng) const {
+ClipStart ModelScopePipeline::start(const Plan& plan, Rng& rng, Progress& progress) {
   if (!plan.request.video.empty()) {
-    const at::Tensor original = encode_video(plan, rng);
+    const at::Tensor original = encode_video(plan, rng, progress);
     return {rng.normal_like(original), original};
   }
   return {to_state(initial_noise(plan, /*frame_dim=*/2, placement_, rng)), {}};
@@ -109,15 +111,20 @@ Latents ModelScopePipeline::denoise(const Plan& plan, Progress& progress) {
   T2V_CHECK(networks_.unet && networks_.text_encoder, "denoise() of a pipeline loaded for decoding only");
   const c10::InferenceMode guard;
   const Request& request = plan.request;
+  engine::load_networks(progress, networks_.text_encoder);
   const text::RunText text =
       text::encode_run(networks_.text_encoder.get(), request, *request.cfg_scale > 1.0, plan.frames, progress);
-  if (is_short_of_memory(plan)) networks_.text_encoder.release();
+  if (!networks_.keep || is_short_of_memory(plan)) networks_.text_encoder.release();
 
   Rng rng = run_rng(request, placement_);
+  ClipStart first = start(plan, rng, progress);
+  engine::load_networks(progress, networks_.unet);
   GuidedUNet denoiser(networks_.unet, text, request);
   const ClipRun run{.plan = plan, .scheduler = scheduler_config_, .denoiser = denoiser, .frame_dim = 0, .rng = rng,
                     .progress = progress};
-  return engine::to_latents(to_video(sample_clip(run, start(plan, rng))));
+  const at::Tensor state = sample_clip(run, std::move(first));
+  if (!networks_.keep) networks_.unet.release();
+  return engine::to_latents(to_video(state));
 }
 
 void ModelScopePipeline::decode(const Latents& latents, const Plan& plan, FrameSink& sink,
@@ -125,7 +132,9 @@ void ModelScopePipeline::decode(const Latents& latents, const Plan& plan, FrameS
   const c10::InferenceMode guard;
   const at::Tensor state =
       to_state(engine::to_tensor(latents)).to(vae_placement_.device, vae_placement_.dtype);
-  decode_frames(*networks_.vae, networks_.vae->unscale(state), plan, sink, progress);
+  engine::load_networks(progress, networks_.vae);
+  const vae::ImageAutoencoder& vae = networks_.vae.get();
+  decode_frames(vae, vae.unscale(state), plan, sink, progress);
 }
 
 }  // namespace t2v::models::modelscope

@@ -16,11 +16,12 @@
 
 namespace t2v::models::modelscope {
 
-/// The loaded parts. With Parts::decoder only the VAE is there.
+/// With Parts::decoder only the VAE is there.
 struct Networks {
   engine::Reloadable<text::TextEncoder> text_encoder;
   engine::Reloadable<UNet3DConditionModel> unet;
-  std::unique_ptr<vae::ImageAutoencoder> vae;
+  engine::Reloadable<vae::ImageAutoencoder> vae;
+  bool keep = true;  ///< LoadOptions::keep_networks
 };
 
 class ModelScopePipeline final : public Pipeline {
@@ -31,8 +32,8 @@ class ModelScopePipeline final : public Pipeline {
   void decode(const Latents& latents, const Plan& plan, FrameSink& sink, Progress& progress) override;
 
  private:
-  ClipStart start(const Plan& plan, Rng& rng) const;
-  at::Tensor encode_video(const Plan& plan, Rng& rng) const;
+  ClipStart start(const Plan& plan, Rng& rng, Progress& progress);
+  at::Tensor encode_video(const Plan& plan, Rng& rng, Progress& progress);
 
   Networks networks_;
   io::Config scheduler_config_;

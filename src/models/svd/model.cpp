@@ -11,10 +11,8 @@
 #include "core/log.hpp"
 #include "core/text.hpp"
 #include "engine/device.hpp"
-#include "engine/load_memory.hpp"
 #include "engine/memory_probe.hpp"
 #include "engine/memory_size.hpp"
-#include "engine/stage.hpp"
 #include "io/image.hpp"
 #include "models/clip.hpp"
 #include "models/describe.hpp"
@@ -116,6 +114,7 @@ void SvdModel::read_networks() {
   unet_shapes_ = std::make_unique<UNetSpatioTemporalConditionModel>(UNetSpatioTemporalConfig::from(unet.config()),
                                                                     unet_store.root());
   unet_store.expect_all_taken();
+  unet_bytes_ = nn::winograd_bytes_since(before_networks, placement_);
   vae::expect_class(vae, "AutoencoderKLTemporalDecoder");
   auto vae_store = vae::header_store(vae);
   vae_shapes_ = std::make_unique<vae::AutoencoderKLTemporalDecoder>(vae::temporal_decoder_config(vae.config()),
@@ -130,10 +129,10 @@ void SvdModel::read_networks() {
   const auto bytes = [](int64_t elements, const Placement& placement) {
     return elements * static_cast<int64_t>(c10::elementSize(placement.dtype));
   };
-  weight_bytes_ = bytes(encoder_store.parameter_count(), encoder_placement_) +
-                  bytes(unet_store.parameter_count() - unet_shapes_->folded_elements(), placement_) +
-                  bytes(vae_store.parameter_count(), vae_placement_) +
-                  nn::winograd_bytes_since(before_networks, placement_);
+  encoder_bytes_ = bytes(encoder_store.parameter_count(), encoder_placement_);
+  vae_bytes_ = bytes(vae_store.parameter_count(), vae_placement_) +
+               nn::winograd_bytes_since(before_networks, placement_) - unet_bytes_;
+  unet_bytes_ += bytes(unet_store.parameter_count() - unet_shapes_->folded_elements(), placement_);
 }
 
 void SvdModel::check_networks_fit() const {
@@ -218,7 +217,7 @@ engine::CallCost SvdModel::decode_cost(const Plan& plan, int64_t frames) const {
 void SvdModel::plan_decode_chunk(Plan& plan) const {
   if (plan.request.decode_chunk) return;
   const int64_t room = static_cast<int64_t>(kMemoryShare * static_cast<double>(engine::memory_size(placement_.device))) -
-                       engine::kLibraryBytes - weight_bytes_;
+                       engine::kLibraryBytes - weight_bytes();
   const int64_t most = plan.frames_at_once;
   const int64_t all = scaled(decode_cost(plan, most).peak_bytes, vae_placement_.dtype);
   int64_t chunk = most;
@@ -240,32 +239,33 @@ void SvdModel::plan_costs(Plan& plan) const {
   const auto encode = engine::probe([&] { vae_shapes_->encode(meta({1, 3, *plan.request.height, *plan.request.width})); });
   const auto decode = decode_cost(plan, chunk);
   MemoryPlan& memory = plan.memory;
-  memory.weights = weight_bytes_;
+  memory.weights = weight_bytes();
   memory.denoise_peak =
       std::max(scaled(call.peak_bytes, placement_.dtype) + window_bytes(plan), scaled(encode.peak_bytes, vae_placement_.dtype));
   const auto widest = decode_cost(plan, std::min(plan.frames, chunk + 2 * decode_neighbours(plan)));
   memory.decode_peak = scaled(widest.peak_bytes, vae_placement_.dtype);
   const c10::Device device = placement_.device;
-  memory.total_peak = engine::kLibraryBytes + memory.weights +
-                      std::max({scaled(call.taken_on(device), placement_.dtype) + window_bytes(plan),
-                                scaled(encode.taken_on(device), vae_placement_.dtype),
-                                scaled(widest.taken_on(device), vae_placement_.dtype)});
+  memory.total_peak = process_peak(
+      memory.weights,
+      {{encoder_bytes_ + vae_bytes_, scaled(encode.taken_on(device), vae_placement_.dtype)},
+       {vae_bytes_ + unet_bytes_, scaled(call.taken_on(device), placement_.dtype) + window_bytes(plan)},
+       {vae_bytes_, scaled(widest.taken_on(device), vae_placement_.dtype)}},
+      options_.keep_networks);
   plan.denoise_flops = call.flops * (is_guided(plan) ? 2 : 1);
   plan.decode_flops = decode.flops / chunk;
 }
 
 std::unique_ptr<Pipeline> SvdModel::load(Progress& progress, Parts parts) const {
   engine::apply_threads(options_);
-  const engine::LoadMemoryScope memory;
-  const bool all = parts == Parts::all;
-  engine::StageScope stage(progress, Stage::load, all ? 3 : 1);
   Networks networks;
-  if (all) {
-    networks.image_encoder = vision::load(checkpoint_.component("image_encoder"), encoder_placement_);
+  if (parts == Parts::all) {
+    networks.image_encoder = {encoder_placement_,
+                              [encoder = checkpoint_.component("image_encoder")](const Placement& placement) {
+                                return vision::load(encoder, placement);
+                              }};
     if (checkpoint_.has("feature_extractor")) {
       networks.normalisation = vision::ImageNormalisation::from(checkpoint_.component("feature_extractor").config());
     }
-    stage.step();
     const auto load_unet = [config = unet_shapes_->config(), unet = checkpoint_.component("unet"),
                             overlay = loras_.overlay("unet")](const Placement& placement) {
       WeightStore store(unet.weights(), placement);
@@ -273,10 +273,13 @@ std::unique_ptr<Pipeline> SvdModel::load(Progress& progress, Parts parts) const 
       return std::make_unique<UNetSpatioTemporalConditionModel>(config, store.root());
     };
     networks.unet = {placement_, load_unet};
-    stage.step();
   }
-  networks.vae = vae::load_temporal_decoder(checkpoint_.component("vae"), vae_placement_);
-  stage.step();
+  networks.vae = {vae_placement_, [vae = checkpoint_.component("vae")](const Placement& placement) {
+                    return vae::load_temporal_decoder(vae, placement);
+                  }};
+  networks.keep = options_.keep_networks;
+  if (parts == Parts::decoder) engine::load_networks(progress, networks.vae);
+  else if (networks.keep) engine::load_networks(progress, networks.image_encoder, networks.unet, networks.vae);
   return std::make_unique<SvdPipeline>(std::move(networks), checkpoint_.component("scheduler").config(), placement_,
                                        vae_placement_);
 }

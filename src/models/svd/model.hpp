@@ -30,6 +30,7 @@ class SvdModel final : public Model {
   void read_defaults();
   void plan_decode_chunk(Plan& plan) const;
   void plan_costs(Plan& plan) const;
+  int64_t weight_bytes() const { return encoder_bytes_ + unet_bytes_ + vae_bytes_; }
   engine::CallCost decode_cost(const Plan& plan, int64_t frames) const;
 
   io::Checkpoint checkpoint_;
@@ -44,7 +45,7 @@ class SvdModel final : public Model {
   std::unique_ptr<vision::CLIPVisionModel> encoder_shapes_;
   std::unique_ptr<UNetSpatioTemporalConditionModel> unet_shapes_;
   std::unique_ptr<vae::AutoencoderKLTemporalDecoder> vae_shapes_;
-  int64_t weight_bytes_ = 0;
+  int64_t encoder_bytes_ = 0, unet_bytes_ = 0, vae_bytes_ = 0;  // weights in memory
 };
 
 }  // namespace t2v::models::svd

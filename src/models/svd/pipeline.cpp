@@ -126,21 +126,23 @@ SvdPipeline::SvdPipeline(Networks networks, io::Config scheduler, Placement plac
       placement_(placement),
       vae_placement_(vae_placement) {}
 
-SvdPipeline::ImageConditioning SvdPipeline::encode_image(const Plan& plan, Rng& rng, Progress& progress) const {
+SvdPipeline::ImageConditioning SvdPipeline::encode_image(const Plan& plan, Rng& rng, Progress& progress) {
+  engine::load_networks(progress, networks_.image_encoder, networks_.vae);
   engine::StageScope stage(progress, Stage::text, 2);
   const Request& request = plan.request;
   const io::Image image = io::load_image(request.image);
   ImageConditioning out;
-  const int64_t side = networks_.image_encoder->config.image_size;
+  const vision::CLIPVisionModel& encoder = networks_.image_encoder.get();
+  const int64_t side = encoder.config.image_size;
   const Tensor pixels = networks_.normalisation.forward(clip_image(image, side)).to(placement_.device);
-  out.token = networks_.image_encoder->image_embeds(pixels).unsqueeze(1).to(placement_.dtype);
+  out.token = encoder.image_embeds(pixels).unsqueeze(1).to(placement_.dtype);
   engine::require_finite(out.token, "image encoder");
   stage.step();
 
   // Drawn before the latents' noise, and even when its strength is 0: seeds then give diffusers' videos.
   const Tensor clean = vae_image(image, *request.height, *request.width).to(placement_.device);
   const Tensor noisy = clean + rng.normal_like(clean) * *request.noise_aug;
-  const Tensor moments = networks_.vae->encode(noisy.to(vae_placement_.dtype));
+  const Tensor moments = networks_.vae.get().encode(noisy.to(vae_placement_.dtype));
   out.latents = vae::AutoencoderKL::mean(moments).unsqueeze(1).to(placement_.dtype);
   engine::require_finite(out.latents, "image latents");
   stage.step();
@@ -153,6 +155,8 @@ Latents SvdPipeline::denoise(const Plan& plan, Progress& progress) {
   const Request& request = plan.request;
   Rng rng = run_rng(request, placement_);
   const ImageConditioning image = encode_image(plan, rng, progress);
+  if (!networks_.keep) networks_.image_encoder.release();
+  engine::load_networks(progress, networks_.unet);
 
   constexpr int64_t kFrameDim = 1;
   const Tensor noise = initial_noise(plan, kFrameDim, placement_, rng);
@@ -160,13 +164,16 @@ Latents SvdPipeline::denoise(const Plan& plan, Progress& progress) {
                       is_guided(plan) ? std::optional(guidance_ramp(plan)) : std::nullopt, request);
   const ClipRun run{.plan = plan, .scheduler = scheduler_config_, .denoiser = denoiser, .frame_dim = kFrameDim,
                     .rng = rng, .progress = progress};
-  return engine::to_latents(sample_clip(run, {noise, {}}));
+  const Tensor state = sample_clip(run, {noise, {}});
+  if (!networks_.keep) networks_.unet.release();
+  return engine::to_latents(state);
 }
 
 void SvdPipeline::decode(const Latents& latents, const Plan& plan, FrameSink& sink, Progress& progress) {
   const c10::InferenceMode guard;
   const Tensor state = engine::to_tensor(latents).squeeze(0).to(vae_placement_.device, vae_placement_.dtype);
-  const vae::AutoencoderKLTemporalDecoder& vae = *networks_.vae;
+  engine::load_networks(progress, networks_.vae);
+  const vae::AutoencoderKLTemporalDecoder& vae = networks_.vae.get();
   FrameDecoder decoder = frame_decoder(vae, plan, /*frames_apart=*/false);
   decoder.neighbours = decode_neighbours(plan);
   decode_frames(decoder, vae.unscale(state), plan, sink, progress);

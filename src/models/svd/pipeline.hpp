@@ -23,12 +23,13 @@ bool is_guided(const Plan& plan);
 /// in windows, so that no chunk's end is seen. Otherwise chunks are cut as in diffusers.
 int64_t decode_neighbours(const Plan& plan);
 
-/// The loaded parts. With Parts::decoder only the VAE is there.
+/// With Parts::decoder only the VAE is there.
 struct Networks {
-  std::unique_ptr<vision::CLIPVisionModel> image_encoder;  // fp32 wherever the rest computes
+  engine::Reloadable<vision::CLIPVisionModel> image_encoder;  // fp32 wherever the rest computes
   vision::ImageNormalisation normalisation;
   engine::Reloadable<UNetSpatioTemporalConditionModel> unet;
-  std::unique_ptr<vae::AutoencoderKLTemporalDecoder> vae;
+  engine::Reloadable<vae::AutoencoderKLTemporalDecoder> vae;
+  bool keep = true;  ///< LoadOptions::keep_networks
 };
 
 class SvdPipeline final : public Pipeline {
@@ -44,7 +45,7 @@ class SvdPipeline final : public Pipeline {
     Tensor token;    // [1, 1, D]
     Tensor latents;  // [1, 1, C, h, w], of the image with noise on it; not scaled
   };
-  ImageConditioning encode_image(const Plan& plan, Rng& rng, Progress& progress) const;
+  ImageConditioning encode_image(const Plan& plan, Rng& rng, Progress& progress);
 
   Networks networks_;
   io::Config scheduler_config_;

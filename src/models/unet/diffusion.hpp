@@ -56,14 +56,16 @@ class DiffusionModel final : public Model {
   // The networks without data: parameter counts, strictness of headers, and the memory probe.
   std::unique_ptr<UNet2DConditionModel> unet_shapes_;
   std::unique_ptr<vae::ImageAutoencoder> vae_shapes_;
-  int64_t weight_bytes_ = 0;
+  int64_t text_bytes_ = 0, unet_bytes_ = 0, vae_bytes_ = 0;  // weights in memory
 };
 
-/// The loaded parts. With Parts::decoder only the VAE is there.
+/// With Parts::decoder only the VAE is there.
 struct Networks {
   engine::Reloadable<text::TextEncoder> text_encoder;
   engine::Reloadable<UNet2DConditionModel> unet;
-  std::unique_ptr<vae::ImageAutoencoder> vae;
+  engine::Reloadable<vae::ImageAutoencoder> vae;
+  bool embeds_guidance = false;  ///< the UNet takes the guidance scale as an input
+  bool keep = true;              ///< LoadOptions::keep_networks
 };
 
 class DiffusionPipeline final : public Pipeline {

@@ -5,9 +5,7 @@
 #include <ATen/ops/empty.h>
 
 #include "engine/device.hpp"
-#include "engine/load_memory.hpp"
 #include "engine/memory_probe.hpp"
-#include "engine/stage.hpp"
 #include "models/clip.hpp"
 #include "models/decode.hpp"
 #include "models/describe.hpp"
@@ -74,6 +72,7 @@ void DiffusionModel::count_parts() {
         return store;
       },
       &unet_parameters, &adapter_parameters);
+  unet_bytes_ = nn::winograd_bytes_since(before_networks, placement_);
   auto vae_store = vae::header_store(vae);
   vae_shapes_ = vae::image_autoencoder(vae, vae_store.root());
   vae_store.expect_all_taken();
@@ -89,9 +88,10 @@ void DiffusionModel::count_parts() {
     info_.components.insert(info_.components.begin() + 2, describe(*variant_.adapter, adapter_parameters));
   }
   const auto element = static_cast<int64_t>(c10::elementSize(placement_.dtype));
-  weight_bytes_ = (text_parameters + unet_parameters + adapter_parameters) * element +
-                  vae_store.parameter_count() * static_cast<int64_t>(c10::elementSize(vae_placement_.dtype)) +
-                  nn::winograd_bytes_since(before_networks, placement_);
+  text_bytes_ = text_parameters * element;
+  vae_bytes_ = vae_store.parameter_count() * static_cast<int64_t>(c10::elementSize(vae_placement_.dtype)) +
+               nn::winograd_bytes_since(before_networks, placement_) - unet_bytes_;
+  unet_bytes_ += (unet_parameters + adapter_parameters) * element;
 }
 
 void DiffusionModel::read_defaults() {
@@ -169,25 +169,25 @@ void DiffusionModel::plan_costs(Plan& plan) const {
     return bytes * static_cast<int64_t>(c10::elementSize(dtype)) / 4;
   };
   MemoryPlan& memory = plan.memory;
-  memory.weights = weight_bytes_;
+  memory.weights = text_bytes_ + unet_bytes_ + vae_bytes_;
   memory.denoise_peak = scaled(call.peak_bytes, placement_.dtype) + window_bytes(plan);
   memory.decode_peak = scaled(decode.peak_bytes, vae_placement_.dtype);
-  memory.total_peak = engine::kLibraryBytes + memory.weights +
-                      std::max(scaled(call.taken_on(placement_.device), placement_.dtype) + window_bytes(plan),
-                               scaled(decode.taken_on(placement_.device), vae_placement_.dtype));
+  const c10::Device device = placement_.device;
+  memory.total_peak =
+      process_peak(memory.weights,
+                   {{text_bytes_, 0},
+                    {unet_bytes_, scaled(call.taken_on(device), placement_.dtype) + window_bytes(plan)},
+                    {vae_bytes_, scaled(decode.taken_on(device), vae_placement_.dtype)}},
+                   options_.keep_networks);
   plan.denoise_flops = call.flops;
   plan.decode_flops = decode.flops / chunk;
 }
 
 std::unique_ptr<Pipeline> DiffusionModel::load(Progress& progress, Parts parts) const {
   engine::apply_threads(options_);
-  const engine::LoadMemoryScope memory;
-  const bool all = parts == Parts::all;
-  engine::StageScope stage(progress, Stage::load, all ? 3 : 1);
   Networks networks;
-  if (all) {
+  if (parts == Parts::all) {
     networks.text_encoder = text::reloadable(checkpoint_, placement_, loras_.overlay("text_encoder"));
-    stage.step();
     const auto load_unet = [checkpoint = checkpoint_, variant = variant_,
                             overlay = loras_.overlay("unet")](const Placement& placement) {
       int64_t parameters = 0, adapter_parameters = 0;
@@ -201,10 +201,14 @@ std::unique_ptr<Pipeline> DiffusionModel::load(Progress& progress, Parts parts) 
           &parameters, &adapter_parameters);
     };
     networks.unet = {placement_, load_unet};
-    stage.step();
   }
-  networks.vae = vae::load(checkpoint_.component("vae"), vae_placement_);
-  stage.step();
+  networks.vae = {vae_placement_, [vae = checkpoint_.component("vae")](const Placement& placement) {
+                    return vae::load(vae, placement);
+                  }};
+  networks.embeds_guidance = variant_.unet.time_cond_proj_dim.has_value();
+  networks.keep = options_.keep_networks;
+  if (parts == Parts::decoder) engine::load_networks(progress, networks.vae);
+  else if (networks.keep) engine::load_networks(progress, networks.text_encoder, networks.unet, networks.vae);
   return std::make_unique<DiffusionPipeline>(std::move(networks), variant_.scheduler, placement_, vae_placement_);
 }
 

@@ -91,16 +91,19 @@ Latents DiffusionPipeline::denoise(const Plan& plan, Progress& progress) {
   T2V_CHECK(networks_.unet && networks_.text_encoder, "denoise() of a pipeline loaded for decoding only");
   const c10::InferenceMode guard;
   const Request& request = plan.request;
-  const bool guided = *request.cfg_scale > 1.0 && !networks_.unet.get().config().time_cond_proj_dim;
+  const bool guided = *request.cfg_scale > 1.0 && !networks_.embeds_guidance;
+  engine::load_networks(progress, networks_.text_encoder);
   const text::RunText text = text::encode_run(networks_.text_encoder.get(), request, guided, plan.frames, progress);
-  if (is_short_of_memory(plan)) networks_.text_encoder.release();
+  if (!networks_.keep || is_short_of_memory(plan)) networks_.text_encoder.release();
 
+  engine::load_networks(progress, networks_.unet);
   Rng rng = run_rng(request, placement_);
   GuidedUNet denoiser(networks_.unet, text, request);
   constexpr int64_t kFrameDim = 2;
   const ClipRun run{.plan = plan, .scheduler = scheduler_config_, .denoiser = denoiser, .frame_dim = kFrameDim,
                     .rng = rng, .progress = progress};
   const at::Tensor clip = sample_clip(run, {with_frames(initial_noise(plan, kFrameDim, placement_, rng)), {}});
+  if (!networks_.keep) networks_.unet.release();
   return engine::to_latents(clip.reshape(plan.latent_shape));
 }
 
@@ -108,7 +111,9 @@ void DiffusionPipeline::decode(const Latents& latents, const Plan& plan, FrameSi
   const c10::InferenceMode guard;
   const at::Tensor video = with_frames(engine::to_tensor(latents)).to(vae_placement_.device, vae_placement_.dtype);
   const at::Tensor frames = video.squeeze(0).transpose(0, 1).contiguous();  // [F, C, h, w]
-  decode_frames(*networks_.vae, networks_.vae->unscale(frames), plan, sink, progress);
+  engine::load_networks(progress, networks_.vae);
+  const vae::ImageAutoencoder& vae = networks_.vae.get();
+  decode_frames(vae, vae.unscale(frames), plan, sink, progress);
 }
 
 }  // namespace t2v::models::unet
