@@ -250,6 +250,14 @@ size_t decode_limit(int64_t width, int64_t height, size_t file_bytes) {
          2 * file_bytes + (size_t{1} << 20);
 }
 
+/// No picture of this size takes fewer bytes: a JPEG spends a bit on each 16x16 pixels at least (on 8x8, but for odd ways of
+/// subsampling), a PNG has a bit for each pixel at least, of which deflate packs 1032 bytes in one. What is cut off would be
+/// decoded to grey, at hundreds of MB.
+int64_t least_bytes(bool is_jpeg, int64_t width, int64_t height) {
+  const int64_t pixels_a_byte = is_jpeg ? 16 * 16 * 8 : 1032 * 8;
+  return width * height / pixels_a_byte;
+}
+
 }  // namespace
 
 Image decode_image(std::span<const std::byte> bytes, const std::string& where) {
@@ -277,6 +285,10 @@ Image decode_image(std::span<const std::byte> bytes, const std::string& where) {
   if (width <= 0 || height <= 0 || int64_t{width} * height > kMaxPixels) {
     throw bad_image(where, "wanted at most 64 megapixels, got " + std::to_string(width) + "x" +
                                std::to_string(height));
+  }
+  if (const int64_t least = least_bytes(is_jpeg, width, height); static_cast<int64_t>(bytes.size()) < least) {
+    throw bad_image(where, "wanted at least " + std::to_string(least) + " bytes for " + std::to_string(width) + "x" +
+                               std::to_string(height) + " pixels, got " + std::to_string(bytes.size()));
   }
   stb_budget = decode_limit(width, height, bytes.size());
   const stbi_uc* pixels = stbi_load_from_memory(data, size, &width, &height, &channels, 3);

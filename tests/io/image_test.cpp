@@ -94,6 +94,22 @@ TEST(Image, Row39_size_bombs_are_refused_before_decoding) {
   expect_bad([&] { io::decode_image(span_of(png), "x.png"); }, "checksum");
 }
 
+TEST(Image, Row39_a_few_bytes_that_claim_megapixels_are_refused) {
+  std::string jpeg = read_all(golden("plain.jpg"));
+  const size_t frame = jpeg.find("\xff\xc0");
+  ASSERT_NE(frame, jpeg.npos);
+  jpeg.replace(frame + 5, 4, std::string("\x10\x00\x18\x00", 4));
+  expect_bad([&] { io::decode_image(span_of(jpeg), "x"); }, "wanted at least 12288 bytes for 6144x4096 pixels");
+}
+
+TEST(Image, one_colour_packs_tightly_and_is_read) {
+  const int64_t width = 3000, height = 2000;
+  const auto png = io::encode_png(width, height, std::vector<uint8_t>(static_cast<size_t>(width * height * 3), 7));
+  const io::Image image = io::decode_image(png, "x");
+  EXPECT_EQ(image.width, width);
+  EXPECT_EQ(image.rgb.back(), 7);
+}
+
 TEST(Image, Row39_huffman_tables_with_too_many_codes_are_refused) {
   std::string jpeg = read_all(golden("plain.jpg"));
   const size_t table = jpeg.find("\xff\xc4");
