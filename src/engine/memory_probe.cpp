@@ -19,7 +19,7 @@ namespace {
 
 /// A heap at its fullest, over the blocks that live in it: blocks of changing sizes, and small ones among them, leave
 /// holes. Measured over 12 runs of four kinds of model: 1.3 to 2.
-constexpr double kHeapHoles = 1.35;
+constexpr double kHeapHoles = 1.45;
 
 /// Gives meta storages no memory, as libtorch's own meta allocator, and keeps the sum of their sizes.
 class CountingAllocator final : public c10::Allocator {
