@@ -24,8 +24,9 @@ thread_local size_t stb_budget = 0;
 // What a failed assertion, which leaves stb's functions as an exception, would leak.
 thread_local std::unordered_set<void*> stb_blocks;
 
+// Zeros: stb 2.27 reads the Huffman tables that a picture names and never defines, beyond their ends where they hold anything.
 void* stb_malloc(size_t size) {
-  void* block = size > stb_budget ? nullptr : std::malloc(size);
+  void* block = size > stb_budget ? nullptr : std::calloc(1, size);
   if (block) stb_blocks.insert(block);
   return block;
 }
@@ -167,17 +168,22 @@ int tiff_orientation(std::span<const std::byte> tiff) {
 }
 
 /// stb 2.27 writes past its tables when the code counts of a Huffman table add up to more than 256
-/// (fixed in 2.28). `data` starts behind the length of a DHT segment; the loop is stb's, which also
-/// reads past a segment too short.
+/// (fixed in 2.28), and takes the last of 256 for its mark of a long code. No encoder needs so many: there are 176 symbols of
+/// 8-bit pictures. `data` starts behind the length of a DHT segment; what goes past it is
+/// refused, because stb would read on behind it.
 void check_huffman_tables(std::span<const std::byte> data, size_t segment_size,
                           const std::string& where) {
-  auto left = static_cast<int64_t>(segment_size);
-  while (left > 0 && data.size() >= 17) {
+  size_t left = segment_size;
+  while (left > 0) {
     size_t codes = 0;
-    for (size_t i = 1; i <= 16; ++i) codes += std::to_integer<size_t>(data[i]);
-    if (codes > 256) throw bad_image(where, "a JPEG Huffman table of more than 256 codes");
-    data = data.subspan(std::min(data.size(), 17 + codes));
-    left -= static_cast<int64_t>(17 + codes);
+    const bool has_counts = left >= 17 && data.size() >= 17;
+    for (size_t i = 1; has_counts && i <= 16; ++i) codes += std::to_integer<size_t>(data[i]);
+    if (codes > 255) throw bad_image(where, "a JPEG Huffman table of more than 255 codes");
+    if (!has_counts || 17 + codes > std::min(left, data.size())) {
+      throw bad_image(where, "a JPEG Huffman table longer than its segment");
+    }
+    data = data.subspan(17 + codes);
+    left -= 17 + codes;
   }
 }
 

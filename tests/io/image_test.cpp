@@ -115,7 +115,29 @@ TEST(Image, Row39_huffman_tables_with_too_many_codes_are_refused) {
   const size_t table = jpeg.find("\xff\xc4");
   ASSERT_NE(table, jpeg.npos);
   for (size_t i = 0; i < 16; ++i) jpeg[table + 5 + i] = '\xff';
-  expect_bad([&] { io::decode_image(span_of(jpeg), "x"); }, "more than 256 codes");
+  expect_bad([&] { io::decode_image(span_of(jpeg), "x"); }, "more than 255 codes");
+}
+
+TEST(Image, Row39_huffman_tables_past_their_segment_are_refused) {
+  std::string jpeg = read_all(golden("plain.jpg"));
+  const std::string table = std::string("\0\4", 2) + std::string(15, '\0') + "abcd";  // four codes of two bits
+  jpeg.insert(jpeg.find("\xff\xda"), std::string("\xff\xc4\0\x1f", 4) + table + std::string(8, '\0'));
+  expect_bad([&] { io::decode_image(span_of(jpeg), "x"); }, "longer than its segment");
+}
+
+TEST(Image, Row39_huffman_tables_that_are_named_and_never_defined_hold_nothing) {
+  std::string jpeg = read_all(golden("plain.jpg"));
+  for (size_t table = jpeg.find("\xff\xc4"); table != jpeg.npos; table = jpeg.find("\xff\xc4")) jpeg[table + 1] = '\xe4';
+  const auto decoded = [&] {
+    try {
+      return io::decode_image(span_of(jpeg), "x").rgb;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::bad_input) << error.what();
+      return std::vector<uint8_t>{};
+    }
+  };
+  const auto first = decoded();
+  EXPECT_EQ(decoded(), first) << "not what the memory held before";
 }
 
 TEST(Image, Row39_every_single_byte_change_is_survived) {
