@@ -87,8 +87,9 @@ struct LoadOptions {
   std::string device = "auto";                          ///< auto | cpu | cuda[:N]
   std::string dtype = "auto";                           ///< auto | fp32 | fp16 | bf16
   int threads = 0;                                      ///< 0: the cores this process may use
-  /// Between their turns and between runs. false, for a single run: each network is loaded when its turn comes and given
-  /// back after it, so that memory holds the largest at most, not their sum; a further run loads again.
+  /// Whether networks stay in memory between their turns and between runs. false, for a single run: each is loaded when its
+  /// turn comes, encoders of conditions and the UNet are given back after theirs, and memory holds the largest turn, not the
+  /// sum; a further run loads again. The VAE, once loaded, stays.
   bool keep_networks = true;
 };
 

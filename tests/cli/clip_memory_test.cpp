@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Long clips of every family through the program: all frames arrive, and four times the frames take no more memory than
 // their latents.
-#include <algorithm>
 #include <filesystem>
 #include <sstream>
 #include <string>
