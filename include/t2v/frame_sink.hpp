@@ -23,14 +23,14 @@ struct FrameView {
 struct VideoSpec {
   int64_t width = 0, height = 0;  ///< pixels of every frame
   Rational fps{8, 1};
-  std::string format;    ///< empty: by the file's extension; else mp4 mov mkv webm gif webp y4m png
-  std::string codec;     ///< empty: libx264 (mp4, mov, mkv), libvpx-vp9 (webm), ...
-  std::string pix_fmt;   ///< empty: yuv420p
-  std::string preset;    ///< empty: medium
-  int crf = -1;          ///< -1: 18
+  std::string format;      ///< empty: by the file's extension; else mp4 mov mkv webm gif webp y4m png
+  std::string codec;       ///< empty: libx264 (mp4, mov, mkv), libvpx-vp9 (webm), ...
+  std::string pix_fmt;     ///< empty: yuv420p
+  std::string preset;      ///< empty: medium
+  int crf = -1;            ///< -1: 18
   bool overwrite = false;  ///< false: an existing file is refused when the sink is opened
-  std::string metadata;  ///< one JSON object, written as container comment / PNG text; empty: none
-  int64_t frames = 0;    ///< how many will come, so that one .png for many is refused at once; 0: not known
+  std::string metadata;    ///< one JSON object, written as container comment / PNG text; empty: none
+  int64_t frames = 0;      ///< how many will come, so that one .png for many is refused at once; 0: not known
 };
 
 /// Contract: write() every frame in order, then finish(). Without finish() nothing appears under the final name.

@@ -20,12 +20,12 @@ struct ComponentInfo {
   std::string class_name;  ///< diffusers or transformers class
   int64_t parameters = 0;  ///< counted from the network that the config describes
   int64_t file_bytes = 0;
-  std::string dtype;       ///< dtype of the stored tensors ("F16"), or "mixed"
+  std::string dtype;  ///< dtype of the stored tensors ("F16"), or "mixed"
 };
 
 /// A LoRA merged into a model's weights, in the order of LoadOptions::loras.
 struct LoraInfo {
-  std::string name;          ///< file name
+  std::string name;  ///< file name
   double weight = 1.0;
   std::string content_hash;  ///< hex, over the file's bytes
   std::string naming;        ///< whose names its tensors have: "kohya (A1111)"
@@ -59,14 +59,14 @@ struct Plan {
   Request request;                ///< no optional that the family uses is absent any more
   int64_t width = 0, height = 0;  ///< of the frames written
   int64_t frames = 0;
-  int64_t frames_at_once = 0;     ///< that one network call sees: all of them, or a context window
+  int64_t frames_at_once = 0;  ///< that one network call sees: all of them, or a context window
   Rational fps{8, 1};
-  std::string sampler_class;      ///< diffusers class name
+  std::string sampler_class;  ///< diffusers class name
   std::vector<int64_t> latent_shape;
-  std::string device, dtype;      ///< resolved: "cpu", "fp32"
+  std::string device, dtype;  ///< resolved: "cpu", "fp32"
   MemoryPlan memory;
-  int64_t denoise_flops = 0;      ///< of one network call, guidance included; 2 a multiply-add, norms left out
-  int64_t decode_flops = 0;       ///< of one frame
+  int64_t denoise_flops = 0;  ///< of one network call, guidance included; 2 a multiply-add, norms left out
+  int64_t decode_flops = 0;   ///< of one frame
 };
 
 /// The result of denoising: unscaled, fp32, in the family's own layout. `settings` is the run's JSON object.

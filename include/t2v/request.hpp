@@ -30,8 +30,8 @@ struct Request {
 
   std::optional<int64_t> width, height;  ///< pixels
   std::optional<int64_t> frames;
-  std::optional<double> seconds;  ///< alternative to frames: round(seconds * fps), as the family allows
-  std::optional<Rational> fps;    ///< frame rate of the file
+  std::optional<double> seconds;    ///< alternative to frames: round(seconds * fps), as the family allows
+  std::optional<Rational> fps;      ///< frame rate of the file
   std::optional<int64_t> cond_fps;  ///< for models conditioned on a frame rate
 
   std::optional<int64_t> context;          ///< frames the network sees at once, in overlapping windows; 0: all of them
@@ -44,7 +44,7 @@ struct Request {
   std::string freeinit_filter;             ///< "butterworth gaussian ideal"
   std::optional<double> freeinit_order;    ///< of the Butterworth filter
   std::optional<double> freeinit_space, freeinit_time;  ///< stop frequencies, 0..1
-  bool freeinit_fast = false;              ///< fewer steps in the first iterations
+  bool freeinit_fast = false;                           ///< fewer steps in the first iterations
   std::vector<std::pair<std::string, double>> camera;   ///< moves ("pan-left", ..) and their strengths, together
 
   std::optional<int64_t> steps;
@@ -55,11 +55,11 @@ struct Request {
   bool fast = false;
   std::optional<double> cfg_from, cfg_until;  ///< guidance only in this part of the steps, 0..1
   std::optional<int64_t> deepcache;           ///< all layers of a UNet only in every n-th step (arXiv 2312.00858)
-  std::string sampler;                     ///< contract name ("ddim", "dpmpp_2m"); empty: the checkpoint's
-  std::string sigmas;                      ///< "karras exponential beta sgm_uniform simple"; empty: the checkpoint's
-  std::string spacing;                     ///< "leading linspace trailing"; empty: the checkpoint's
-  std::optional<double> eta;               ///< 0..1, stochasticity of DDIM-like samplers
-  std::optional<int64_t> clip_skip;        ///< diffusers meaning: 1 = penultimate layer
+  std::string sampler;                        ///< contract name ("ddim", "dpmpp_2m"); empty: the checkpoint's
+  std::string sigmas;                         ///< "karras exponential beta sgm_uniform simple"; empty: the checkpoint's
+  std::string spacing;                        ///< "leading linspace trailing"; empty: the checkpoint's
+  std::optional<double> eta;                  ///< 0..1, stochasticity of DDIM-like samplers
+  std::optional<int64_t> clip_skip;           ///< diffusers meaning: 1 = penultimate layer
 
   std::optional<int64_t> seed;  ///< absent or -1: random
   RngDevice rng = RngDevice::cpu;
@@ -80,16 +80,16 @@ struct Request {
 
 /// Which files to load, and where they compute.
 struct LoadOptions {
-  std::string model;                                    ///< folder or file; empty: the embedded model
-  std::filesystem::path vae, text_encoder, unet;        ///< replacements of single components
-  std::filesystem::path motion_module;                  ///< AnimateDiff motion adapter
-  std::vector<std::pair<std::string, double>> loras;    ///< path, weight
-  std::string device = "auto";                          ///< auto | cpu | cuda[:N]
-  std::string dtype = "auto";                           ///< auto | fp32 | fp16 | bf16
-  int threads = 0;                                      ///< 0: the cores this process may use
-  /// Whether networks stay in memory between their turns and between runs. false, for a single run: each is loaded when its
-  /// turn comes, encoders of conditions and the UNet are given back after theirs, and memory holds the largest turn, not the
-  /// sum; a further run loads again. The VAE, once loaded, stays.
+  std::string model;                                  ///< folder or file; empty: the embedded model
+  std::filesystem::path vae, text_encoder, unet;      ///< replacements of single components
+  std::filesystem::path motion_module;                ///< AnimateDiff motion adapter
+  std::vector<std::pair<std::string, double>> loras;  ///< path, weight
+  std::string device = "auto";                        ///< auto | cpu | cuda[:N]
+  std::string dtype = "auto";                         ///< auto | fp32 | fp16 | bf16
+  int threads = 0;                                    ///< 0: the cores this process may use
+  /// Whether networks stay in memory between their turns and between runs. false, for a single run: each is loaded when
+  /// its turn comes, encoders of conditions and the UNet are given back after theirs, and memory holds the largest
+  /// turn, not the sum; a further run loads again. The VAE, once loaded, stays.
   bool keep_networks = true;
 };
 

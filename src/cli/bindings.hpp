@@ -18,13 +18,10 @@ namespace t2v::cli {
 
 using Json = nlohmann::ordered_json;
 
-inline int64_t integer_limit(double limit) {
-  return limit >= 9.2e18 ? INT64_MAX : static_cast<int64_t>(limit);
-}
+inline int64_t integer_limit(double limit) { return limit >= 9.2e18 ? INT64_MAX : static_cast<int64_t>(limit); }
 
 inline void assign(std::string& field, const Option& option, const ValueText& value) {
-  field = option.choices.empty() ? std::string(value.text)
-                                 : parse_choice(value.label, value.text, option.choices);
+  field = option.choices.empty() ? std::string(value.text) : parse_choice(value.label, value.text, option.choices);
 }
 inline void assign(std::filesystem::path& field, const Option&, const ValueText& value) {
   if (value.text.empty()) {
@@ -33,8 +30,7 @@ inline void assign(std::filesystem::path& field, const Option&, const ValueText&
   field = std::string(value.text);
 }
 inline void assign(int64_t& field, const Option& option, const ValueText& value) {
-  field =
-      parse_integer(value.label, value.text, integer_limit(option.min), integer_limit(option.max));
+  field = parse_integer(value.label, value.text, integer_limit(option.min), integer_limit(option.max));
 }
 inline void assign(int& field, const Option& option, const ValueText& value) {
   int64_t wide = 0;
@@ -47,12 +43,9 @@ inline void assign(double& field, const Option& option, const ValueText& value) 
 inline void assign(Rational& field, const Option& option, const ValueText& value) {
   field = parse_rational(value.label, value.text, option.min, option.max);
 }
-inline void assign(bool& field, const Option&, const ValueText& value) {
-  field = parse_bool(value.label, value.text);
-}
+inline void assign(bool& field, const Option&, const ValueText& value) { field = parse_bool(value.label, value.text); }
 inline void assign(RngDevice& field, const Option& option, const ValueText& value) {
-  field = parse_choice(value.label, value.text, option.choices) == "cuda" ? RngDevice::cuda
-                                                                          : RngDevice::cpu;
+  field = parse_choice(value.label, value.text, option.choices) == "cuda" ? RngDevice::cuda : RngDevice::cpu;
 }
 template <typename T>
 void assign(std::optional<T>& field, const Option& option, const ValueText& value) {
@@ -67,9 +60,7 @@ void set_field(Invocation& invocation, const Option& option, const ValueText& va
 }
 
 /// A recorded path says which file, not where a user keeps it.
-inline std::string path_for_record(const std::filesystem::path& path) {
-  return path.filename().string();
-}
+inline std::string path_for_record(const std::filesystem::path& path) { return path.filename().string(); }
 
 inline std::optional<Json> to_json(const std::string& field) {
   if (field.empty()) return std::nullopt;
@@ -88,9 +79,7 @@ inline std::optional<Json> to_json(bool field) {
   if (!field) return std::nullopt;
   return Json(true);
 }
-inline std::optional<Json> to_json(RngDevice field) {
-  return Json(field == RngDevice::cuda ? "cuda" : "cpu");
-}
+inline std::optional<Json> to_json(RngDevice field) { return Json(field == RngDevice::cuda ? "cuda" : "cpu"); }
 inline std::optional<Json> to_json(const std::optional<std::string>& field) {
   if (!field) return std::nullopt;
   return Json(*field);  // an empty negative prompt is a choice too
@@ -103,8 +92,7 @@ std::optional<Json> to_json(const std::optional<T>& field) {
 
 template <auto Part, auto Field>
 void get_field(const Invocation& invocation, const Option& option, Json& object) {
-  if (auto value = to_json((invocation.*Part).*Field))
-    object[std::string(option.name)] = std::move(*value);
+  if (auto value = to_json((invocation.*Part).*Field)) object[std::string(option.name)] = std::move(*value);
 }
 
 /// Recorded even when empty: "no prompt" is a setting.
@@ -155,8 +143,7 @@ inline void set_device(Invocation& invocation, const Option& option, const Value
   std::string device = parse_choice(value.label, value.text.substr(0, colon), option.choices);
   if (colon != std::string_view::npos) {
     if (device != "cuda") {
-      throw Error(ErrorCode::usage, std::string(value.label) +
-                                        ": wanted auto, cpu, cuda or cuda:N, got '" +
+      throw Error(ErrorCode::usage, std::string(value.label) + ": wanted auto, cpu, cuda or cuda:N, got '" +
                                         std::string(value.text) + "'");
     }
     constexpr int64_t kMaxDevice = 127;
@@ -170,11 +157,11 @@ inline void set_device(Invocation& invocation, const Option& option, const Value
 inline void add_prompt_at(Invocation& invocation, const Option& option, const ValueText& value) {
   const auto colon = value.text.find(':');
   if (colon == std::string_view::npos) {
-    throw Error(ErrorCode::usage, std::string(value.label) + ": wanted FRAME:TEXT, got '" +
-                                      std::string(value.text) + "'");
+    throw Error(ErrorCode::usage,
+                std::string(value.label) + ": wanted FRAME:TEXT, got '" + std::string(value.text) + "'");
   }
-  const int64_t frame = parse_integer(value.label, value.text.substr(0, colon),
-                                      integer_limit(option.min), integer_limit(option.max));
+  const int64_t frame =
+      parse_integer(value.label, value.text.substr(0, colon), integer_limit(option.min), integer_limit(option.max));
   invocation.request.prompt_at.emplace_back(frame, value.text.substr(colon + 1));
 }
 inline void get_prompt_at(const Invocation& invocation, const Option& option, Json& object) {
@@ -188,15 +175,13 @@ inline void add_lora(Invocation& invocation, const Option& option, const ValueTe
   std::string path(value.text);
   double weight = 1.0;
   const auto colon = path.rfind(':');
-  if (colon != std::string::npos &&
-      path.find_first_not_of("+-.0123456789eE", colon + 1) == std::string::npos) {
-    weight =
-        parse_number(value.label, std::string_view(path).substr(colon + 1), option.min, option.max);
+  if (colon != std::string::npos && path.find_first_not_of("+-.0123456789eE", colon + 1) == std::string::npos) {
+    weight = parse_number(value.label, std::string_view(path).substr(colon + 1), option.min, option.max);
     path.resize(colon);
   }
   if (path.empty()) {
-    throw Error(ErrorCode::usage, std::string(value.label) + ": wanted PATH or PATH:WEIGHT, got '" +
-                                      std::string(value.text) + "'");
+    throw Error(ErrorCode::usage,
+                std::string(value.label) + ": wanted PATH or PATH:WEIGHT, got '" + std::string(value.text) + "'");
   }
   invocation.load.loras.emplace_back(std::move(path), weight);
 }
@@ -210,10 +195,9 @@ inline void get_loras(const Invocation& invocation, const Option& option, Json& 
 inline void add_camera(Invocation& invocation, const Option& option, const ValueText& value) {
   const auto colon = value.text.find(':');
   const std::string move = parse_choice(value.label, value.text.substr(0, colon), option.choices);
-  const double strength =
-      colon == std::string_view::npos
-          ? 1.0
-          : parse_number(value.label, value.text.substr(colon + 1), option.min, option.max);
+  const double strength = colon == std::string_view::npos
+                              ? 1.0
+                              : parse_number(value.label, value.text.substr(colon + 1), option.min, option.max);
   invocation.request.camera.emplace_back(move, strength);
 }
 inline void get_camera(const Invocation& invocation, const Option& option, Json& object) {

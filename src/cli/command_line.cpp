@@ -47,12 +47,10 @@ Parsed register_options(CLI::App& app, Command command) {
   Parsed parsed;
   for (const auto& option : options()) {
     if (!(option.commands & bit(command))) continue;
-    CLI::Option* handle = option.value.empty()
-                              ? app.add_flag(all_names(option))
-                              : app.add_option(all_names(option), CLI::callback_t{});
-    handle->multi_option_policy(option.repeats || option.value.empty()
-                                    ? CLI::MultiOptionPolicy::TakeAll
-                                    : CLI::MultiOptionPolicy::TakeLast);
+    CLI::Option* handle =
+        option.value.empty() ? app.add_flag(all_names(option)) : app.add_option(all_names(option), CLI::callback_t{});
+    handle->multi_option_policy(option.repeats || option.value.empty() ? CLI::MultiOptionPolicy::TakeAll
+                                                                       : CLI::MultiOptionPolicy::TakeLast);
     parsed.emplace_back(&option, handle);
   }
   return parsed;
@@ -62,17 +60,15 @@ Parsed register_options(CLI::App& app, Command command) {
   const std::string flag = argument.substr(0, argument.find('='));
   const std::string command_name(command_row(command).name);
   if (find_option(flag) && !find_option(flag, command) && flag.starts_with("--")) {
-    throw Error(
-        ErrorCode::usage,
-        flag + ": wanted an option of `t2v " + command_name + "`, got one of another command",
-        "t2v " + command_name + " --help lists them");
+    throw Error(ErrorCode::usage, flag + ": wanted an option of `t2v " + command_name + "`, got one of another command",
+                "t2v " + command_name + " --help lists them");
   }
   const auto names = long_names(command);
   std::string spelled = flag;
   std::ranges::replace(spelled, '_', '-');
-  throw Error(ErrorCode::usage, "unknown option " + flag,
-              closest(spelled, names) ? did_you_mean(spelled, names)
-                                      : "t2v " + command_name + " --help lists the options");
+  throw Error(
+      ErrorCode::usage, "unknown option " + flag,
+      closest(spelled, names) ? did_you_mean(spelled, names) : "t2v " + command_name + " --help lists the options");
 }
 
 [[noreturn]] void refuse_operands(const CommandRow& row, const std::vector<std::string>& operands) {
@@ -88,9 +84,8 @@ Parsed register_options(CLI::App& app, Command command) {
     std::vector<std::string> names;
     for (const auto& other : commands()) names.emplace_back(other.name);
     const bool is_command = std::ranges::find(names, stray) != names.end();
-    hint = is_command
-               ? "a command comes first: t2v " + stray + " ..."
-               : "a prompt goes in quotes after --prompt; the commands are " + join(names, " ");
+    hint = is_command ? "a command comes first: t2v " + stray + " ..."
+                      : "a prompt goes in quotes after --prompt; the commands are " + join(names, " ");
   }
   throw Error(ErrorCode::usage, "unexpected argument '" + stray + "'", hint);
 }
@@ -101,8 +96,8 @@ Parsed register_options(CLI::App& app, Command command) {
   const std::string name = message.substr(0, message.find_first_of(":, "));
   const Option* option = find_option(name);
   if (option && !option->value.empty()) {
-    throw Error(ErrorCode::usage, "--" + std::string(option->name) + ": wanted " +
-                                      std::string(option->value) + ", got nothing");
+    throw Error(ErrorCode::usage,
+                "--" + std::string(option->name) + ": wanted " + std::string(option->value) + ", got nothing");
   }
   throw Error(ErrorCode::usage, message);
 }
@@ -129,8 +124,7 @@ CommandLine read_command_line(const std::vector<std::string>& arguments) {
   // CLI11 reads "--prompt=" as an option that still wants its value; an empty prompt is a value.
   std::vector<std::string> tokens;
   for (const auto& token : rest) {
-    const bool empty_value =
-        token.size() > 3 && token.starts_with("--") && token.find('=') == token.size() - 1;
+    const bool empty_value = token.size() > 3 && token.starts_with("--") && token.find('=') == token.size() - 1;
     tokens.push_back(empty_value ? token.substr(0, token.size() - 1) : token);
     if (empty_value) tokens.emplace_back();
   }
@@ -156,8 +150,7 @@ CommandLine read_command_line(const std::vector<std::string>& arguments) {
     return given.name == "help" || given.name == "version" || given.name.starts_with("list-");
   });
   const CommandRow& row = command_row(line.command);
-  if (!asks_help &&
-      (line.operands.size() < row.min_operands || line.operands.size() > row.max_operands)) {
+  if (!asks_help && (line.operands.size() < row.min_operands || line.operands.size() > row.max_operands)) {
     refuse_operands(row, line.operands);
   }
   return line;

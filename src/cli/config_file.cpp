@@ -22,8 +22,7 @@ class LineReader {
   LineReader(std::string_view text, std::string where) : text_(text), where_(std::move(where)) {}
 
   void skip_space() {
-    while (!text_.empty() && (text_.front() == ' ' || text_.front() == '\t'))
-      text_.remove_prefix(1);
+    while (!text_.empty() && (text_.front() == ' ' || text_.front() == '\t')) text_.remove_prefix(1);
   }
   bool at_end() {
     skip_space();
@@ -52,8 +51,7 @@ class LineReader {
     return values;
   }
   [[noreturn]] void refuse(const std::string& wanted) const {
-    throw Error(ErrorCode::usage,
-                where_ + ": wanted " + wanted + ", got '" + std::string(text_.substr(0, 40)) + "'");
+    throw Error(ErrorCode::usage, where_ + ": wanted " + wanted + ", got '" + std::string(text_.substr(0, 40)) + "'");
   }
 
  private:
@@ -85,43 +83,30 @@ class LineReader {
     if (text_.empty()) refuse("a character after '\\'");
     const char c = taken(1).front();
     switch (c) {
-      case 'n':
-        return "\n";
-      case 't':
-        return "\t";
-      case 'r':
-        return "\r";
-      case 'b':
-        return "\b";
-      case 'f':
-        return "\f";
+      case 'n': return "\n";
+      case 't': return "\t";
+      case 'r': return "\r";
+      case 'b': return "\b";
+      case 'f': return "\f";
       case '"':
-      case '\\':
-        return std::string(1, c);
-      case 'u':
-        return code_point(4);
-      case 'U':
-        return code_point(8);
-      default:
-        refuse("an escape of TOML");
+      case '\\': return std::string(1, c);
+      case 'u': return code_point(4);
+      case 'U': return code_point(8);
+      default: refuse("an escape of TOML");
     }
   }
   std::string code_point(size_t digits) {
     uint32_t value = 0;
     if (text_.size() < digits) refuse("hexadecimal digits");
     for (const char c : taken(digits)) {
-      const int digit = c >= '0' && c <= '9'                 ? c - '0'
-                        : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
-                                                             : -1;
+      const int digit = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
       if (digit < 0) refuse("hexadecimal digits");
       value = value * 16 + static_cast<uint32_t>(digit);
     }
     if (value > 0x10FFFF || (value >= 0xD800 && value < 0xE000)) refuse("a Unicode scalar value");
     std::string out;
     if (value < 0x80) return {static_cast<char>(value)};
-    const auto tail = [&](int shift) {
-      return static_cast<char>(0x80 | ((value >> shift) & 0x3F));
-    };
+    const auto tail = [&](int shift) { return static_cast<char>(0x80 | ((value >> shift) & 0x3F)); };
     if (value < 0x800) return {static_cast<char>(0xC0 | (value >> 6)), tail(0)};
     if (value < 0x10000) return {static_cast<char>(0xE0 | (value >> 12)), tail(6), tail(0)};
     return {static_cast<char>(0xF0 | (value >> 18)), tail(12), tail(6), tail(0)};
@@ -135,16 +120,14 @@ std::string read_file(const std::filesystem::path& file) {
   std::error_code ignored;
   std::ifstream in(file, std::ios::binary);
   if (!in || std::filesystem::is_directory(file, ignored)) {
-    throw Error(ErrorCode::bad_input,
-                "--config: " + file.string() + ": wanted a readable file, got none");
+    throw Error(ErrorCode::bad_input, "--config: " + file.string() + ": wanted a readable file, got none");
   }
   constexpr size_t kMaxBytes = size_t{1} << 20;
   std::string text(kMaxBytes + 1, '\0');
   in.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<size_t>(in.gcount()));
   if (text.size() > kMaxBytes) {
-    throw Error(ErrorCode::bad_input,
-                "--config: " + file.string() + ": wanted at most 1 MiB, got more");
+    throw Error(ErrorCode::bad_input, "--config: " + file.string() + ": wanted at most 1 MiB, got more");
   }
   if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
   return text;
@@ -171,8 +154,7 @@ Layer read_config(const std::filesystem::path& file, Command command) {
       const std::string section = reader.key();
       if (!reader.take(']') || !reader.at_end()) reader.refuse("[COMMAND]");
       if (!is_command(section)) {
-        throw Error(ErrorCode::usage,
-                    where + ": wanted a section named after a command, got [" + section + "]");
+        throw Error(ErrorCode::usage, where + ": wanted a section named after a command, got [" + section + "]");
       }
       applies = section == command_row(command).name;
       continue;
@@ -185,16 +167,13 @@ Layer read_config(const std::filesystem::path& file, Command command) {
     if (!option || option->group == Group::information || option->name == "config") {
       auto names = long_names(Command::generate);
       for (auto& known : names) known.erase(0, 2);
-      throw Error(ErrorCode::usage, where + ": unknown option '" + name + "'",
-                  did_you_mean(name, names));
+      throw Error(ErrorCode::usage, where + ": unknown option '" + name + "'", did_you_mean(name, names));
     }
     if (values.size() != 1 && !option->repeats) {
-      throw Error(ErrorCode::usage,
-                  where + ": " + name + ": wanted one value, got " + std::to_string(values.size()));
+      throw Error(ErrorCode::usage, where + ": " + name + ": wanted one value, got " + std::to_string(values.size()));
     }
     if (!applies || values.empty()) continue;
-    layer = merge(std::move(layer),
-                  {{std::string(option->name), std::move(values), where + ": " + name}});
+    layer = merge(std::move(layer), {{std::string(option->name), std::move(values), where + ": " + name}});
   }
   return layer;
 }

@@ -39,12 +39,10 @@ class CudaDriver {
 std::string cpu_line() {
   cpu_set_t cores;
   CPU_ZERO(&cores);
-  const int count = sched_getaffinity(0, sizeof cores, &cores) == 0
-                        ? CPU_COUNT(&cores)
-                        : static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  const int count = sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores)
+                                                                    : static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
   const int64_t memory = sysconf(_SC_PHYS_PAGES) * static_cast<int64_t>(sysconf(_SC_PAGESIZE));
-  return "cpu      " + std::to_string(count) + (count == 1 ? " core, " : " cores, ") +
-         human_bytes(memory) + "\n";
+  return "cpu      " + std::to_string(count) + (count == 1 ? " core, " : " cores, ") + human_bytes(memory) + "\n";
 }
 
 std::string cuda_line(const CudaDriver& driver, int ordinal) {
@@ -57,9 +55,8 @@ std::string cuda_line(const CudaDriver& driver, int ordinal) {
   driver.call("cuDeviceTotalMem_v2", &bytes, device);
   driver.call("cuDeviceGetAttribute", &major, kComputeCapabilityMajor, device);
   driver.call("cuDeviceGetAttribute", &minor, kComputeCapabilityMinor, device);
-  return "cuda:" + std::to_string(ordinal) + "   " + name.data() + ", " +
-         human_bytes(static_cast<int64_t>(bytes)) + ", compute capability " +
-         std::to_string(major) + "." + std::to_string(minor) + "\n";
+  return "cuda:" + std::to_string(ordinal) + "   " + name.data() + ", " + human_bytes(static_cast<int64_t>(bytes)) +
+         ", compute capability " + std::to_string(major) + "." + std::to_string(minor) + "\n";
 }
 
 }  // namespace

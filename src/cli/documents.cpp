@@ -14,9 +14,8 @@ namespace t2v::cli {
 
 namespace {
 
-constexpr std::array kGroups{Group::prompt,       Group::model,      Group::video,  Group::sampling,
-                             Group::conditioning, Group::decoding,   Group::output, Group::machine,
-                             Group::run,          Group::information};
+constexpr std::array kGroups{Group::prompt,   Group::model,  Group::video,   Group::sampling, Group::conditioning,
+                             Group::decoding, Group::output, Group::machine, Group::run,      Group::information};
 
 struct ExitCode {
   int code;
@@ -64,15 +63,14 @@ std::string wrapped(std::string_view text, size_t indent, size_t width) {
 std::string signature(const Option& option) {
   std::vector<std::string> shorts;
   std::vector<std::string> longs{"--" + std::string(option.name)};
-  for (auto& alias : split_words(option.aliases))
-    (alias.starts_with("--") ? longs : shorts).push_back(alias);
+  for (auto& alias : split_words(option.aliases)) (alias.starts_with("--") ? longs : shorts).push_back(alias);
   shorts.insert(shorts.end(), longs.begin(), longs.end());
   return join(shorts, ", ") + (option.value.empty() ? "" : " " + std::string(option.value));
 }
 
 std::string command_usage(const CommandRow& row) {
-  std::string usage = row.command == Command::generate ? "t2v --prompt TEXT -o FILE [OPTIONS]"
-                                                       : "t2v " + std::string(row.name);
+  std::string usage =
+      row.command == Command::generate ? "t2v --prompt TEXT -o FILE [OPTIONS]" : "t2v " + std::string(row.name);
   if (!row.operands.empty()) usage += " " + std::string(row.operands);
   if (row.command == Command::decode) usage += " -o FILE";
   return row.command == Command::generate ? usage : usage + " [OPTIONS]";
@@ -88,9 +86,7 @@ std::vector<std::string> flags_of(uint32_t commands) {
   return names;
 }
 
-bool takes_file(const Option& option) {
-  return option.value == "FILE" || option.value.starts_with("PATH");
-}
+bool takes_file(const Option& option) { return option.value == "FILE" || option.value.starts_with("PATH"); }
 
 /// roff reads '-' as a hyphen and a leading '.' as a request.
 std::string roff(std::string_view text) {
@@ -109,12 +105,10 @@ std::string bash_completion() {
     if (option.value.empty()) continue;
     auto names = split_words(option.aliases);
     names.insert(names.begin(), "--" + std::string(option.name));
-    const std::string choices =
-        option.name == "sampler" ? "$samplers" : std::string(option.choices);
+    const std::string choices = option.name == "sampler" ? "$samplers" : std::string(option.choices);
     const std::string pattern = join(names, "|");
     if (!choices.empty()) {
-      cases += "    " + pattern + ") COMPREPLY=($(compgen -W \"" + choices +
-               "\" -- \"$word\")); return ;;\n";
+      cases += "    " + pattern + ") COMPREPLY=($(compgen -W \"" + choices + "\" -- \"$word\")); return ;;\n";
     } else if (takes_file(option)) {
       files += (files.empty() ? "" : "|") + pattern;
     } else {
@@ -122,14 +116,12 @@ std::string bash_completion() {
     }
   }
   std::string samplers;
-  for (const auto& sampler : sampler_names())
-    samplers += (samplers.empty() ? "" : " ") + std::string(sampler.name);
+  for (const auto& sampler : sampler_names()) samplers += (samplers.empty() ? "" : " ") + std::string(sampler.name);
   std::string names;
   std::string by_command;
   for (const auto& row : commands()) {
     names += (names.empty() ? "" : " ") + std::string(row.name);
-    by_command += "    " + std::string(row.name) + ") flags=\"" +
-                  join(flags_of(bit(row.command)), " ") + "\" ;;\n";
+    by_command += "    " + std::string(row.name) + ") flags=\"" + join(flags_of(bit(row.command)), " ") + "\" ;;\n";
   }
   return "# bash completion for t2v\n_t2v() {\n"
          "  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} flags\n"
@@ -167,8 +159,7 @@ std::string shell_quoted(std::string_view text, std::string_view escape_too = {}
 std::string choices_of(const Option& option) {
   if (option.name != "sampler") return std::string(option.choices);
   std::string names;
-  for (const auto& sampler : sampler_names())
-    names += (names.empty() ? "" : " ") + std::string(sampler.name);
+  for (const auto& sampler : sampler_names()) names += (names.empty() ? "" : " ") + std::string(sampler.name);
   return names;
 }
 
@@ -187,9 +178,7 @@ std::string zsh_completion() {
       if (!option.value.empty()) {
         const std::string choices = choices_of(option);
         escaped.pop_back();
-        escaped += ":value:" +
-                   (choices.empty() ? (takes_file(option) ? "_files" : " ") : "(" + choices + ")") +
-                   "'";
+        escaped += ":value:" + (choices.empty() ? (takes_file(option) ? "_files" : " ") : "(" + choices + ")") + "'";
       }
       out += "  " + std::string(option.repeats ? "'*'" : "") + escaped + " \\\n";
     }
@@ -236,8 +225,7 @@ std::string help_text(Command command) {
     std::string lines;
     for (const auto& option : options()) {
       if (option.group != group || !(option.commands & bit(command))) continue;
-      lines +=
-          "  " + signature(option) + "\n      " + wrapped(option.about, kIndent, kWidth) + "\n";
+      lines += "  " + signature(option) + "\n      " + wrapped(option.about, kIndent, kWidth) + "\n";
     }
     if (!lines.empty()) out += "\n" + std::string(group_title(group)) + ":\n" + lines;
   }
@@ -245,8 +233,7 @@ std::string help_text(Command command) {
     out += "\nExit codes: ";
     std::string codes;
     for (const auto& row_of : kExitCodes) {
-      codes += (codes.empty() ? "" : "; ") + std::to_string(row_of.code) + " " +
-               std::string(row_of.meaning);
+      codes += (codes.empty() ? "" : "; ") + std::to_string(row_of.code) + " " + std::string(row_of.meaning);
     }
     out += wrapped(codes, 12, kWidth) + "\n";
   }
@@ -275,37 +262,32 @@ std::string flag_table() {
         return cell;
       };
       const auto aliases = split_words(option.aliases);
-      out += "| `--" + std::string(option.name) +
-             (option.value.empty() ? "" : " " + escaped(option.value)) + "` | " +
-             (aliases.empty() ? std::string() : std::string("`") + join(aliases, "` `") + "`") +
-             " | " + escaped(option.about) + " |\n";
+      out += "| `--" + std::string(option.name) + (option.value.empty() ? "" : " " + escaped(option.value)) + "` | " +
+             (aliases.empty() ? std::string() : std::string("`") + join(aliases, "` `") + "`") + " | " +
+             escaped(option.about) + " |\n";
     }
   }
   return out;
 }
 
 std::string man_page() {
-  std::string out =
-      ".TH T2V 1 \"\" \"t2v " T2V_VERSION "\" \"User Commands\"\n.SH NAME\nt2v \\- text to video\n";
+  std::string out = ".TH T2V 1 \"\" \"t2v " T2V_VERSION "\" \"User Commands\"\n.SH NAME\nt2v \\- text to video\n";
   out += ".SH SYNOPSIS\n";
   for (const auto& row : commands()) out += ".B " + roff(command_usage(row)) + "\n.br\n";
   out += ".SH COMMANDS\n";
-  for (const auto& row : commands())
-    out += ".TP\n.B " + roff(row.name) + "\n" + roff(row.about) + "\n";
+  for (const auto& row : commands()) out += ".TP\n.B " + roff(row.name) + "\n" + roff(row.about) + "\n";
   out += ".SH OPTIONS\nIn long names, '_' may be typed for '\\-'.\n";
   for (const Group group : kGroups) {
     out += ".SS " + std::string(group_title(group)) + "\n";
     for (const auto& option : options()) {
-      if (option.group == group)
-        out += ".TP\n.B " + roff(signature(option)) + "\n" + roff(option.about) + "\n";
+      if (option.group == group) out += ".TP\n.B " + roff(signature(option)) + "\n" + roff(option.about) + "\n";
     }
   }
   out += ".SH EXIT STATUS\n";
   for (const auto& row : kExitCodes) {
     out += ".TP\n.B " + std::to_string(row.code) + "\n" + roff(row.meaning) + "\n";
   }
-  out +=
-      ".SH ENVIRONMENT\n.TP\n.B T2V_MODELS\nfolder of models that can be named with \\-\\-model\n";
+  out += ".SH ENVIRONMENT\n.TP\n.B T2V_MODELS\nfolder of models that can be named with \\-\\-model\n";
   return out;
 }
 

@@ -25,12 +25,10 @@ int run_in_engine(const Invocation& invocation) {
     void* entry = library ? dlsym(library, "t2v_run") : nullptr;
     if (entry) return reinterpret_cast<decltype(&t2v_run)>(entry)(invocation);
     throw Error(ErrorCode::internal,
-                "libt2v.so: " + place.string() + ": wanted the engine, got " +
-                    (reason ? reason : "another library"),
+                "libt2v.so: " + place.string() + ": wanted the engine, got " + (reason ? reason : "another library"),
                 "run scripts/setup again, or check the installation");
   }
-  throw Error(ErrorCode::internal,
-              "libt2v.so: wanted it beside t2v or in its library folder, got neither",
+  throw Error(ErrorCode::internal, "libt2v.so: wanted it beside t2v or in its library folder, got neither",
               "run scripts/setup again, or check the installation");
 }
 

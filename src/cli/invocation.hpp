@@ -47,8 +47,8 @@ struct RunOptions {
 
 /// The image that a video model sets in motion, made from the prompt by another model.
 struct FirstFrameOptions {
-  std::string model;                              ///< empty: there is none
-  std::filesystem::path keep;                     ///< where the image stays; empty: nowhere
+  std::string model;           ///< empty: there is none
+  std::filesystem::path keep;  ///< where the image stays; empty: nowhere
   std::optional<int64_t> width, height, steps;
   std::optional<double> cfg_scale;
   std::string sampler;
@@ -56,19 +56,16 @@ struct FirstFrameOptions {
 
 /// Answers that need no engine.
 struct ShowOptions {
-  bool help = false, version = false, samplers = false, devices = false, man = false,
-       flag_table = false;
+  bool help = false, version = false, samplers = false, devices = false, man = false, flag_table = false;
   std::string completion;  ///< bash | zsh | fish
-  bool any() const {
-    return help || version || samplers || devices || man || flag_table || !completion.empty();
-  }
+  bool any() const { return help || version || samplers || devices || man || flag_table || !completion.empty(); }
 };
 
 /// One option as the user gave it, before its text is understood.
 struct Given {
   std::string name;                 ///< long name of the table
   std::vector<std::string> values;  ///< a flag: "true" for each time
-  std::string label;  ///< for messages: "--steps", "run.toml: steps", "jobs.jsonl: line 3: steps"
+  std::string label;                ///< for messages: "--steps", "run.toml: steps", "jobs.jsonl: line 3: steps"
 };
 
 /// Options from one source. Kept beside the result, so that a weaker source (--from) or a stronger
@@ -84,10 +81,10 @@ struct Invocation {
   RunOptions run;
   FirstFrameOptions first_frame;
   ShowOptions show;
-  std::string settings_hash;  ///< content hash of the model that --from recorded; empty: none
+  std::string settings_hash;             ///< content hash of the model that --from recorded; empty: none
   std::vector<std::string> lora_hashes;  ///< the same of its LoRAs, in their order
   std::string first_frame_hash;          ///< the same of the model of its first frame
-  Layer given;                ///< configuration file and command line, merged
+  Layer given;                           ///< configuration file and command line, merged
 };
 
 }  // namespace t2v::cli

@@ -26,20 +26,17 @@ struct Rivals {
   std::string_view a, b;
 };
 constexpr std::array kRivals{
-    Rivals{"frames", "seconds"},
-    Rivals{"prompt", "prompt-file"},
-    Rivals{"image", "first-frame-model"},
-    Rivals{"overwrite", "skip-existing"},
-    Rivals{"verbose", "quiet"},
+    Rivals{"frames", "seconds"},          Rivals{"prompt", "prompt-file"}, Rivals{"image", "first-frame-model"},
+    Rivals{"overwrite", "skip-existing"}, Rivals{"verbose", "quiet"},
 };
 
 /// Facts about a run that are recorded beside its settings.
 constexpr std::array<std::string_view, 10> kSettingsFacts{
-    "schema",    "t2v",              "family",     "pipeline",      "model_hash",
-    "lora_hash", "first_frame_hash", "frame_size", "sampler_class", "ai_generated"};
+    "schema",           "t2v",        "family",        "pipeline",    "model_hash", "lora_hash",
+    "first_frame_hash", "frame_size", "sampler_class", "ai_generated"};
 
-/// What a record may choose: the result, and where it was computed. A video from a stranger must not say what is written,
-/// or where, or which file is read as the prompt.
+/// What a record may choose: the result, and where it was computed. A video from a stranger must not say what is
+/// written, or where, or which file is read as the prompt.
 bool is_recorded(const Option& option) {
   return option.get || option.name == "model" || option.name == "device" || option.name == "dtype";
 }
@@ -64,8 +61,7 @@ void expand_size(Layer& layer) {
   for (const auto& [name, value] : {std::pair{"width", width}, std::pair{"height", height}}) {
     const std::string text = std::to_string(value);
     if (const Given* other = given_in(layer, name); other && other->values.back() != text) {
-      throw Error(ErrorCode::usage, label + " and " + other->label +
-                                        ": wanted one size, got two: " + text + " and " +
+      throw Error(ErrorCode::usage, label + " and " + other->label + ": wanted one size, got two: " + text + " and " +
                                         other->values.back());
     }
     drop(layer, name);
@@ -78,21 +74,18 @@ void refuse_rivals(const Layer& layer) {
     const Given* first = given_in(layer, a);
     const Given* second = given_in(layer, b);
     if (first && second) {
-      throw Error(ErrorCode::usage,
-                  first->label + " and " + second->label + ": wanted one of them, got both");
+      throw Error(ErrorCode::usage, first->label + " and " + second->label + ": wanted one of them, got both");
     }
   }
 }
 
-std::vector<std::string> json_values(const Json& value, const Option& option,
-                                     const std::string& label) {
+std::vector<std::string> json_values(const Json& value, const Option& option, const std::string& label) {
   const auto text_of = [&](const Json& item) -> std::string {
     if (item.is_string()) return item.get<std::string>();
     if (item.is_number() || item.is_boolean()) return item.dump();
-    throw Error(ErrorCode::usage,
-                label + ": wanted " +
-                    (option.value.empty() ? "true or false" : std::string(option.value)) +
-                    ", got " + std::string(item.type_name()));
+    throw Error(ErrorCode::usage, label + ": wanted " +
+                                      (option.value.empty() ? "true or false" : std::string(option.value)) + ", got " +
+                                      std::string(item.type_name()));
   };
   std::vector<std::string> values;
   if (value.is_array() && option.repeats) {
@@ -124,14 +117,11 @@ std::string tidy_prompt(std::string text) {
 
 }  // namespace
 
-bool is_settings_fact(std::string_view key) {
-  return std::ranges::find(kSettingsFacts, key) != kSettingsFacts.end();
-}
+bool is_settings_fact(std::string_view key) { return std::ranges::find(kSettingsFacts, key) != kSettingsFacts.end(); }
 
 Layer read_json(const Json& object, const std::string& where, bool recorded) {
   if (!object.is_object()) {
-    throw Error(ErrorCode::usage,
-                where + ": wanted an object of flag names, got " + object.type_name());
+    throw Error(ErrorCode::usage, where + ": wanted an object of flag names, got " + object.type_name());
   }
   Layer layer;
   for (const auto& [key, value] : object.items()) {
@@ -144,13 +134,12 @@ Layer read_json(const Json& object, const std::string& where, bool recorded) {
       if (recorded) continue;  // written by a later version
       auto names = long_names(Command::generate);
       for (auto& name : names) name.erase(0, 2);
-      throw Error(ErrorCode::usage, label + ": wanted a flag name, got an unknown one",
-                  did_you_mean(key, names));
+      throw Error(ErrorCode::usage, label + ": wanted a flag name, got an unknown one", did_you_mean(key, names));
     }
     if (recorded && !is_recorded(*option)) continue;
     if (given_in(layer, option->name)) {
-      throw Error(ErrorCode::usage, label + ": wanted each setting once, got '" +
-                                        std::string(option->name) + "' twice");
+      throw Error(ErrorCode::usage,
+                  label + ": wanted each setting once, got '" + std::string(option->name) + "' twice");
     }
     layer.push_back({std::string(option->name), json_values(value, *option, label), label});
     if (layer.back().values.empty()) layer.pop_back();
@@ -178,8 +167,7 @@ void expand_prompt(Layer& layer, bool standard_input_allowed) {
     std::ifstream in(path, std::ios::binary);
     std::error_code ignored;
     if (!in || std::filesystem::is_directory(path, ignored)) {
-      throw Error(ErrorCode::bad_input,
-                  file->label + ": " + path + ": wanted a readable file, got none");
+      throw Error(ErrorCode::bad_input, file->label + ": " + path + ": wanted a readable file, got none");
     }
     Given prompt{"prompt", {tidy_prompt(read_text(in, path))}, file->label};
     drop(layer, "prompt-file");

@@ -33,8 +33,7 @@ bool is_settings_fact(std::string_view key);
 
 /// An object of long flag names (a job line, or recorded settings). `where` begins every label.
 /// Unknown keys are refused, except facts of recorded settings when `recorded` is set.
-Layer read_json(const nlohmann::ordered_json& object, const std::string& where,
-                bool recorded = false);
+Layer read_json(const nlohmann::ordered_json& object, const std::string& where, bool recorded = false);
 
 /// `upper` over `lower`. An option of `upper` also drops what it contradicts in `lower` (--frames
 /// drops --seconds).

@@ -217,18 +217,15 @@ const std::array kOptions = std::to_array<Option>({
 // clang-format on
 
 constexpr std::array kCommands{
-    CommandRow{Command::generate, "generate", "", 0, 0,
-               "a video from a prompt (the default command)"},
+    CommandRow{Command::generate, "generate", "", 0, 0, "a video from a prompt (the default command)"},
     CommandRow{Command::batch, "batch", "JOBS", 1, 1,
                "many jobs from one loaded model: .txt (a prompt a line), .jsonl (an object of long "
                "flag names a line), '-'"},
     CommandRow{Command::decode, "decode", "LATENTS", 1, 1, "finish a run from its saved latents"},
-    CommandRow{Command::info, "info", "PATH", 1, 1,
-               "what is in a checkpoint, a latents file or a video made by t2v"},
+    CommandRow{Command::info, "info", "PATH", 1, 1, "what is in a checkpoint, a latents file or a video made by t2v"},
     CommandRow{Command::compare, "compare", "A B", 2, 2,
                "PSNR, SSIM and largest difference of two videos, frame patterns or latents files"},
-    CommandRow{Command::bench, "bench", "[PART]", 0, 1,
-               "timings of load, text, unet, vae, encode or all"},
+    CommandRow{Command::bench, "bench", "[PART]", 0, 1, "timings of load, text, unet, vae, encode or all"},
     CommandRow{Command::doctor, "doctor", "", 0, 0, "what this machine can do"},
     CommandRow{Command::models, "models", "", 0, 0, "the models found"},
 };
@@ -244,34 +241,23 @@ std::string bare_name(std::string_view name) {
 bool is_called(const Option& option, const std::string& name) {
   if (option.name == name) return true;
   const auto aliases = split_words(option.aliases);
-  return std::ranges::any_of(aliases,
-                             [&](const std::string& alias) { return bare_name(alias) == name; });
+  return std::ranges::any_of(aliases, [&](const std::string& alias) { return bare_name(alias) == name; });
 }
 
 }  // namespace
 
 std::string_view group_title(Group group) {
   switch (group) {
-    case Group::prompt:
-      return "Prompt";
-    case Group::model:
-      return "Model";
-    case Group::video:
-      return "Size and length";
-    case Group::sampling:
-      return "Sampling";
-    case Group::conditioning:
-      return "Image and video input";
-    case Group::decoding:
-      return "Decoding";
-    case Group::output:
-      return "Output";
-    case Group::machine:
-      return "Machine";
-    case Group::run:
-      return "Run";
-    case Group::information:
-      return "Information";
+    case Group::prompt: return "Prompt";
+    case Group::model: return "Model";
+    case Group::video: return "Size and length";
+    case Group::sampling: return "Sampling";
+    case Group::conditioning: return "Image and video input";
+    case Group::decoding: return "Decoding";
+    case Group::output: return "Output";
+    case Group::machine: return "Machine";
+    case Group::run: return "Run";
+    case Group::information: return "Information";
   }
   return "";
 }
@@ -279,22 +265,18 @@ std::string_view group_title(Group group) {
 std::span<const Option> options() { return kOptions; }
 std::span<const CommandRow> commands() { return kCommands; }
 
-const CommandRow& command_row(Command command) {
-  return *std::ranges::find(kCommands, command, &CommandRow::command);
-}
+const CommandRow& command_row(Command command) { return *std::ranges::find(kCommands, command, &CommandRow::command); }
 
 const Option* find_option(std::string_view name) {
-  const auto row = std::ranges::find_if(kOptions, [wanted = bare_name(name)](const Option& option) {
-    return is_called(option, wanted);
-  });
+  const auto row = std::ranges::find_if(
+      kOptions, [wanted = bare_name(name)](const Option& option) { return is_called(option, wanted); });
   return row == kOptions.end() ? nullptr : &*row;
 }
 
 const Option* find_option(std::string_view name, Command command) {
-  const auto row =
-      std::ranges::find_if(kOptions, [wanted = bare_name(name), command](const Option& option) {
-        return (option.commands & bit(command)) && is_called(option, wanted);
-      });
+  const auto row = std::ranges::find_if(kOptions, [wanted = bare_name(name), command](const Option& option) {
+    return (option.commands & bit(command)) && is_called(option, wanted);
+  });
   return row == kOptions.end() ? nullptr : &*row;
 }
 

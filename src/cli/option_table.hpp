@@ -16,18 +16,7 @@
 
 namespace t2v::cli {
 
-enum class Group {
-  prompt,
-  model,
-  video,
-  sampling,
-  conditioning,
-  decoding,
-  output,
-  machine,
-  run,
-  information
-};
+enum class Group { prompt, model, video, sampling, conditioning, decoding, output, machine, run, information };
 std::string_view group_title(Group group);
 
 struct Option;

@@ -22,8 +22,7 @@ namespace {
 
 /// The extensions of media::sink_rows(); a test holds the two lists equal. ".m4v" is another name
 /// of ".mp4".
-constexpr std::array<std::string_view, 9> kFormats{"mp4", "m4v",  "mov", "mkv", "webm",
-                                                   "gif", "webp", "y4m", "png"};
+constexpr std::array<std::string_view, 9> kFormats{"mp4", "m4v", "mov", "mkv", "webm", "gif", "webp", "y4m", "png"};
 
 std::string known_extensions() {
   std::string out;
@@ -51,8 +50,7 @@ std::optional<Placeholder> placeholder(const std::string& path) {
       if (item.width > 20) break;
     }
     if (found || item.end >= path.size() || path[item.end] != 'd' || item.width > 20) {
-      throw Error(ErrorCode::usage,
-                  path + ": wanted one frame number like %04d, got something else after '%'",
+      throw Error(ErrorCode::usage, path + ": wanted one frame number like %04d, got something else after '%'",
                   "write %% for a percent sign");
     }
     at = ++item.end;
@@ -65,12 +63,10 @@ void require_file(const std::string& label, const fs::path& path) {
   if (path.empty()) return;
   std::error_code problem;
   if (!fs::exists(path, problem)) {
-    throw Error(ErrorCode::bad_input,
-                label + ": " + path.string() + ": wanted an existing file, got none");
+    throw Error(ErrorCode::bad_input, label + ": " + path.string() + ": wanted an existing file, got none");
   }
   if (access(path.c_str(), R_OK) != 0) {
-    throw Error(ErrorCode::bad_input,
-                label + ": " + path.string() + ": wanted a readable file, got no permission");
+    throw Error(ErrorCode::bad_input, label + ": " + path.string() + ": wanted a readable file, got no permission");
   }
 }
 
@@ -78,17 +74,15 @@ void require_plain_file(const std::string& label, const fs::path& path) {
   require_file(label, path);
   std::error_code problem;
   if (!path.empty() && fs::is_directory(path, problem)) {
-    throw Error(ErrorCode::bad_input,
-                label + ": " + path.string() + ": wanted a file, got a folder");
+    throw Error(ErrorCode::bad_input, label + ": " + path.string() + ": wanted a file, got a folder");
   }
 }
 
 void require_video_input(const std::string& label, const std::string& path) {
   if (!path.empty() && is_frame_pattern(path) && !fs::exists(path)) {
     if (fs::exists(frame_path(path, 0)) || fs::exists(frame_path(path, 1))) return;
-    throw Error(ErrorCode::bad_input, label + ": " + path + ": wanted frames from " +
-                                          frame_path(path, 0) + " or " + frame_path(path, 1) +
-                                          ", got none");
+    throw Error(ErrorCode::bad_input, label + ": " + path + ": wanted frames from " + frame_path(path, 0) + " or " +
+                                          frame_path(path, 1) + ", got none");
   }
   require_plain_file(label, path);
 }
@@ -111,8 +105,7 @@ void check_inputs(const Invocation& invocation) {
     if (std::getenv("T2V_MODELS") && !fs::path(path).has_parent_path()) continue;
     require_file("--lora", path);
   }
-  if (invocation.command == Command::decode)
-    require_plain_file("decode", invocation.operands.front());
+  if (invocation.command == Command::decode) require_plain_file("decode", invocation.operands.front());
   if (invocation.command == Command::info) require_file("info", invocation.operands.front());
   if (invocation.command == Command::compare) {
     for (const auto& operand : invocation.operands) require_video_input("compare", operand);
@@ -124,12 +117,10 @@ void check_inputs(const Invocation& invocation) {
 
 /// A place where a file can be made and renamed. True when there is one already.
 bool check_place(const std::string& label, const std::string& path, const OutputOptions& output) {
-  const fs::path folder =
-      fs::path(path).has_parent_path() ? fs::path(path).parent_path() : fs::path(".");
+  const fs::path folder = fs::path(path).has_parent_path() ? fs::path(path).parent_path() : fs::path(".");
   std::error_code problem;
   if (!fs::is_directory(folder, problem)) {
-    throw Error(ErrorCode::output,
-                label + ": " + path + ": wanted an existing folder, got " + folder.string(),
+    throw Error(ErrorCode::output, label + ": " + path + ": wanted an existing folder, got " + folder.string(),
                 "mkdir -p " + folder.string());
   }
   const fs::file_status status = fs::status(path, problem);
@@ -138,8 +129,7 @@ bool check_place(const std::string& label, const std::string& path, const Output
     throw Error(ErrorCode::output, label + ": " + path + ": wanted a file name, got a folder");
   }
   if (exists && !fs::is_regular_file(status)) {
-    throw Error(ErrorCode::output,
-                label + ": " + path + ": wanted a regular file, got a device or pipe",
+    throw Error(ErrorCode::output, label + ": " + path + ": wanted a regular file, got a device or pipe",
                 "write to standard output with -o - and redirect it");
   }
   if (exists && output.skip_existing) return true;
@@ -148,9 +138,8 @@ bool check_place(const std::string& label, const std::string& path, const Output
                 "-y replaces it, --skip-existing leaves it");
   }
   if (access(folder.c_str(), W_OK | X_OK) != 0) {
-    throw Error(
-        ErrorCode::output,
-        label + ": " + path + ": wanted a folder that can be written, got " + folder.string());
+    throw Error(ErrorCode::output,
+                label + ": " + path + ": wanted a folder that can be written, got " + folder.string());
   }
   return exists;
 }
@@ -160,8 +149,7 @@ Verdict check_output(const Invocation& invocation) {
   const std::string latents = output.save_latents.string();
   if (!latents.empty()) {
     if (latents == output.path) {
-      throw Error(ErrorCode::usage,
-                  "--save-latents: wanted another file than --output, got " + latents);
+      throw Error(ErrorCode::usage, "--save-latents: wanted another file than --output, got " + latents);
     }
     check_place("--save-latents", latents, output);
   }
@@ -179,8 +167,8 @@ Verdict check_output(const Invocation& invocation) {
   }
   const bool numbered = is_frame_pattern(output.path);
   if (numbered && format != "png" && format != "null") {
-    throw Error(ErrorCode::usage, "--output: " + output.path +
-                                      ": wanted a frame number in .png files only, got " + format);
+    throw Error(ErrorCode::usage,
+                "--output: " + output.path + ": wanted a frame number in .png files only, got " + format);
   }
   bool exists = false;
   for (const int64_t frame : {0, 1}) {  // a sequence may be counted from either
@@ -236,8 +224,7 @@ std::string frame_path(const std::string& path, int64_t frame) {
   const auto item = placeholder(path);
   if (!item) return path;
   std::string number = std::to_string(frame);
-  if (number.size() < item->width)
-    number.insert(0, item->width - number.size(), item->zeros ? '0' : ' ');
+  if (number.size() < item->width) number.insert(0, item->width - number.size(), item->zeros ? '0' : ' ');
   return path.substr(0, item->begin) + number + path.substr(item->end);
 }
 
@@ -245,8 +232,7 @@ Verdict preflight(const Invocation& invocation) {
   check_inputs(invocation);
   if (invocation.command == Command::generate) {
     if (!invocation.run.resume_from.empty()) return Verdict::run;  // its state names the rest
-    const bool has_prompt =
-        std::ranges::find(invocation.given, "prompt", &Given::name) != invocation.given.end();
+    const bool has_prompt = std::ranges::find(invocation.given, "prompt", &Given::name) != invocation.given.end();
     const bool may_do_without = !invocation.request.image.empty();  // the model family decides
     if (!has_prompt && !may_do_without && invocation.run.from.empty()) {
       throw Error(ErrorCode::usage, "--prompt: wanted a text, got none",

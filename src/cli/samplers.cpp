@@ -12,25 +12,18 @@ namespace t2v::cli {
 namespace {
 
 constexpr std::array kSamplers{
-    SamplerName{"ddpm", "DDPMScheduler",
-                "ancestral sampling of the training process; wants many steps"},
-    SamplerName{"ddim", "DDIMScheduler",
-                "deterministic at eta 0; the usual choice of early video models"},
+    SamplerName{"ddpm", "DDPMScheduler", "ancestral sampling of the training process; wants many steps"},
+    SamplerName{"ddim", "DDIMScheduler", "deterministic at eta 0; the usual choice of early video models"},
     SamplerName{"pndm", "PNDMScheduler", "pseudo linear multistep"},
     SamplerName{"euler", "EulerDiscreteScheduler", "first order, deterministic"},
     SamplerName{"euler_a", "EulerAncestralDiscreteScheduler", "first order, fresh noise each step"},
     SamplerName{"heun", "HeunDiscreteScheduler", "second order, two network calls a step"},
-    SamplerName{"dpm2", "KDPM2DiscreteScheduler",
-                "second order by a midpoint, two network calls a step"},
+    SamplerName{"dpm2", "KDPM2DiscreteScheduler", "second order by a midpoint, two network calls a step"},
     SamplerName{"dpm2_a", "KDPM2AncestralDiscreteScheduler", "dpm2 with fresh noise each step"},
-    SamplerName{"dpmpp_2m", "DPMSolverMultistepScheduler",
-                "second order multistep; good in 20 to 30 steps"},
-    SamplerName{"dpmpp_2m_sde", "DPMSolverMultistepScheduler",
-                "the same with fresh noise each step"},
-    SamplerName{"dpmpp_sde", "DPMSolverSDEScheduler",
-                "second order stochastic, two network calls a step"},
-    SamplerName{"unipc", "UniPCMultistepScheduler",
-                "predictor and corrector; good in 10 to 20 steps"},
+    SamplerName{"dpmpp_2m", "DPMSolverMultistepScheduler", "second order multistep; good in 20 to 30 steps"},
+    SamplerName{"dpmpp_2m_sde", "DPMSolverMultistepScheduler", "the same with fresh noise each step"},
+    SamplerName{"dpmpp_sde", "DPMSolverSDEScheduler", "second order stochastic, two network calls a step"},
+    SamplerName{"unipc", "UniPCMultistepScheduler", "predictor and corrector; good in 10 to 20 steps"},
     SamplerName{"lcm", "LCMScheduler", "for consistency-distilled weights, 1 to 8 steps"},
     SamplerName{"tcd", "TCDScheduler", "for trajectory-consistency weights, any number of steps"},
     SamplerName{"deis", "DEISMultistepScheduler", "exponential integrator, multistep"},
@@ -44,9 +37,8 @@ struct OtherName {
   std::string_view other, name;
 };
 constexpr std::array kOtherNames{
-    OtherName{"euler_ancestral", "euler_a"}, OtherName{"dpm++2m", "dpmpp_2m"},
-    OtherName{"dpm++_2m", "dpmpp_2m"},       OtherName{"dpm++2m_sde", "dpmpp_2m_sde"},
-    OtherName{"dpm++_sde", "dpmpp_sde"},     OtherName{"uni_pc", "unipc"},
+    OtherName{"euler_ancestral", "euler_a"},  OtherName{"dpm++2m", "dpmpp_2m"},    OtherName{"dpm++_2m", "dpmpp_2m"},
+    OtherName{"dpm++2m_sde", "dpmpp_2m_sde"}, OtherName{"dpm++_sde", "dpmpp_sde"}, OtherName{"uni_pc", "unipc"},
 };
 
 std::string plain(std::string_view word) {
@@ -69,10 +61,8 @@ std::string parse_sampler(std::string_view label, std::string_view text) {
     if (plain(text) == row.other) return std::string(row.name);
   }
   throw Error(ErrorCode::usage,
-              std::string(label) + ": wanted one of " + join(known, " ") + ", got '" +
-                  std::string(text) + "'",
-              closest(text, known) ? did_you_mean(text, known)
-                                   : "t2v --list-samplers says what each is for");
+              std::string(label) + ": wanted one of " + join(known, " ") + ", got '" + std::string(text) + "'",
+              closest(text, known) ? did_you_mean(text, known) : "t2v --list-samplers says what each is for");
 }
 
 }  // namespace t2v::cli

@@ -23,8 +23,7 @@ void prepare_process() {
   for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (fcntl(descriptor, F_GETFD) == -1 && errno == EBADF) {
       // open() takes the lowest free number, which is this one
-      [[maybe_unused]] const int opened =
-          open("/dev/null", descriptor == STDIN_FILENO ? O_RDONLY : O_WRONLY);
+      [[maybe_unused]] const int opened = open("/dev/null", descriptor == STDIN_FILENO ? O_RDONLY : O_WRONLY);
     }
   }
   std::signal(SIGPIPE, SIG_IGN);

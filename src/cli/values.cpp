@@ -19,8 +19,7 @@ namespace {
 
 [[noreturn]] void refuse(std::string_view label, const std::string& wanted, std::string_view got,
                          const std::string& hint = {}) {
-  throw Error(ErrorCode::usage,
-              std::string(label) + ": wanted " + wanted + ", got '" + std::string(got) + "'", hint);
+  throw Error(ErrorCode::usage, std::string(label) + ": wanted " + wanted + ", got '" + std::string(got) + "'", hint);
 }
 
 std::string_view trim(std::string_view text) {
@@ -37,9 +36,7 @@ bool read_all(std::string_view text, T& value, std::errc* problem = nullptr) {
   return error == std::errc{} && end == text.data() + text.size();
 }
 
-std::string nearest(std::string_view value) {
-  return "the nearest legal value is " + std::string(value);
-}
+std::string nearest(std::string_view value) { return "the nearest legal value is " + std::string(value); }
 
 /// Rates that are written rounded: 1000/1001 of a whole number of frames a second (SMPTE ST 428-11,
 /// ITU-R BT.601).
@@ -60,8 +57,7 @@ Rational reduce(int64_t num, int64_t den) {
 std::optional<Rational> read_decimal(std::string_view text) {
   const auto point = text.find('.');
   const std::string_view whole = text.substr(0, point);
-  const std::string_view fraction =
-      point == std::string_view::npos ? std::string_view{} : text.substr(point + 1);
+  const std::string_view fraction = point == std::string_view::npos ? std::string_view{} : text.substr(point + 1);
   if (whole.empty() || whole.size() > 6 || fraction.size() > 6) return std::nullopt;
   int64_t num = 0;
   int64_t den = 1;
@@ -72,8 +68,7 @@ std::optional<Rational> read_decimal(std::string_view text) {
   for (size_t i = 0; i < fraction.size(); ++i) den *= 10;
   if (num == 0) return Rational{0, 1};
   if (fraction.size() >= 2) {
-    if (const auto rate = broadcast_rate(static_cast<double>(num) / static_cast<double>(den)))
-      return rate;
+    if (const auto rate = broadcast_rate(static_cast<double>(num) / static_cast<double>(den))) return rate;
   }
   return reduce(num, den);
 }
@@ -83,8 +78,7 @@ std::optional<Rational> read_rational(std::string_view text) {
   if (slash == std::string_view::npos) return read_decimal(text);
   int64_t num = 0;
   int64_t den = 0;
-  if (!read_all(text.substr(0, slash), num) || !read_all(text.substr(slash + 1), den))
-    return std::nullopt;
+  if (!read_all(text.substr(0, slash), num) || !read_all(text.substr(slash + 1), den)) return std::nullopt;
   if (num < 0 || den <= 0) return std::nullopt;
   return num == 0 ? Rational{0, 1} : reduce(num, den);
 }
@@ -92,10 +86,9 @@ std::optional<Rational> read_rational(std::string_view text) {
 }  // namespace
 
 int64_t parse_integer(std::string_view label, std::string_view text, int64_t min, int64_t max) {
-  const std::string range =
-      max == INT64_MAX
-          ? (min == INT64_MIN ? "a whole number" : "a whole number from " + std::to_string(min))
-          : "a whole number from " + std::to_string(min) + " to " + std::to_string(max);
+  const std::string range = max == INT64_MAX
+                                ? (min == INT64_MIN ? "a whole number" : "a whole number from " + std::to_string(min))
+                                : "a whole number from " + std::to_string(min) + " to " + std::to_string(max);
   int64_t value = 0;
   std::errc problem{};
   if (!read_all(trim(text), value, &problem)) {
@@ -120,8 +113,8 @@ double parse_number(std::string_view label, std::string_view text, double min, d
 }
 
 Rational parse_rational(std::string_view label, std::string_view text, double min, double max) {
-  const std::string range = "a rate from " + number_text(min) + " to " + number_text(max) +
-                            " (like 8, 12.5, 23.976 or 24000/1001)";
+  const std::string range =
+      "a rate from " + number_text(min) + " to " + number_text(max) + " (like 8, 12.5, 23.976 or 24000/1001)";
   const auto value = read_rational(trim(text));
   constexpr int64_t kLimit = INT32_MAX;  // libav keeps both parts in an int
   if (!value || value->num > kLimit || value->den > kLimit) refuse(label, range, text);
@@ -158,8 +151,7 @@ std::string parse_choice(std::string_view label, std::string_view text, std::str
 std::pair<int64_t, int64_t> parse_size(std::string_view label, std::string_view text, int64_t max) {
   const auto cross = text.find_first_of("xX*");
   if (cross == std::string_view::npos) refuse(label, "a size like 512x320", text);
-  return {parse_integer(label, text.substr(0, cross), 1, max),
-          parse_integer(label, text.substr(cross + 1), 1, max)};
+  return {parse_integer(label, text.substr(0, cross), 1, max), parse_integer(label, text.substr(cross + 1), 1, max)};
 }
 
 std::string number_text(double value) {
@@ -169,8 +161,7 @@ std::string number_text(double value) {
 }
 
 std::string rational_text(const Rational& rate) {
-  return rate.den == 1 ? std::to_string(rate.num)
-                       : std::to_string(rate.num) + "/" + std::to_string(rate.den);
+  return rate.den == 1 ? std::to_string(rate.num) : std::to_string(rate.num) + "/" + std::to_string(rate.den);
 }
 
 std::vector<std::string> split_words(std::string_view text) {

@@ -30,9 +30,8 @@ using io::Json;
 /// Everything that decides which weights are in memory.
 std::string load_key(const LoadOptions& load) {
   std::string key;
-  for (const std::string& part :
-       {load.model, load.vae.string(), load.text_encoder.string(), load.unet.string(),
-        load.motion_module.string(), load.device, load.dtype, std::to_string(load.threads)}) {
+  for (const std::string& part : {load.model, load.vae.string(), load.text_encoder.string(), load.unet.string(),
+                                  load.motion_module.string(), load.device, load.dtype, std::to_string(load.threads)}) {
     key += part + '\0';
   }
   for (const auto& [path, weight] : load.loras) key += path + '\0' + std::to_string(weight) + '\0';
@@ -53,13 +52,13 @@ class Batch {
       run_isolated(job);
       engine::return_freed_pages();  // jobs of many sizes leave holes in the heap, which would add up over a night
     }
-    log::info("batch: {} done, {} skipped, {} failed, {} left to other processes", done_, skipped_,
-              failed_, elsewhere_);
+    log::info("batch: {} done, {} skipped, {} failed, {} left to other processes", done_, skipped_, failed_,
+              elsewhere_);
     if (failed_ == 0) return 0;
-    throw Error(ErrorCode::batch_partial,
-                "batch: wanted " + std::to_string(jobs.size()) + " jobs done, got " +
-                    std::to_string(failed_) + " failed",
-                "standard output has one line a job; --resume runs only what is not done");
+    throw Error(
+        ErrorCode::batch_partial,
+        "batch: wanted " + std::to_string(jobs.size()) + " jobs done, got " + std::to_string(failed_) + " failed",
+        "standard output has one line a job; --resume runs only what is not done");
   }
 
  private:
@@ -71,8 +70,7 @@ class Batch {
     } catch (...) {
       progress_.clear_bar();
       const Error failure = current_failure();
-      const bool ends_batch = failure.code() == ErrorCode::interrupted ||
-                              failure.code() == ErrorCode::terminated ||
+      const bool ends_batch = failure.code() == ErrorCode::interrupted || failure.code() == ErrorCode::terminated ||
                               failure.code() == ErrorCode::pipe_closed;
       if (ends_batch) throw;
       ++failed_;
@@ -84,8 +82,7 @@ class Batch {
       if (!failure.hint().empty()) record["hint"] = failure.hint();
       report(record);
       // After a failure in the middle of a run the network's state is not trusted.
-      if (failure.code() == ErrorCode::no_resource || failure.code() == ErrorCode::internal)
-        forget_model();
+      if (failure.code() == ErrorCode::no_resource || failure.code() == ErrorCode::internal) forget_model();
     }
   }
 
@@ -93,9 +90,7 @@ class Batch {
     const Invocation& asked = job.invocation;
     if (invocation_.run.dry_run) {
       const Plan plan = model_for(asked).plan(prepared_request(asked));
-      report({{"job", job.number},
-              {"status", "planned"},
-              {"plan", plan_json({asked, plan, model_->info()})}});
+      report({{"job", job.number}, {"status", "planned"}, {"plan", plan_json({asked, plan, model_->info()})}});
       return;
     }
     if (journal_.is_done(job.id, asked.output.path)) return skip(job);
@@ -105,8 +100,7 @@ class Batch {
       report({{"job", job.number}, {"status", "elsewhere"}, {"output", asked.output.path}});
       return;
     }
-    if (journal_.is_done(job.id, asked.output.path))
-      return skip(job);  // finished between look and claim
+    if (journal_.is_done(job.id, asked.output.path)) return skip(job);  // finished between look and claim
     run_claimed(job);
   }
 
@@ -172,8 +166,6 @@ class Batch {
 
 }  // namespace
 
-int batch(const Invocation& invocation, const Tools& tools) {
-  return Batch(invocation, tools).run();
-}
+int batch(const Invocation& invocation, const Tools& tools) { return Batch(invocation, tools).run(); }
 
 }  // namespace t2v::commands

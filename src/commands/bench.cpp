@@ -42,7 +42,8 @@ Json row(const std::string& part, const std::string& unit, const std::vector<dou
           {"best_seconds", seconds.empty() ? 0.0 : *std::ranges::min_element(seconds)}};
 }
 
-/// The same with its arithmetic: GFLOP of one unit, GFLOP/s of the median, and its share of the machine's own product rate.
+/// The same with its arithmetic: GFLOP of one unit, GFLOP/s of the median, and its share of the machine's own product
+/// rate.
 Json row(const std::string& part, const std::string& unit, const std::vector<double>& seconds, int64_t flops,
          double gemm_rate) {
   Json result = row(part, unit, seconds);
@@ -61,9 +62,8 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 double whole_clip(Pipeline& pipeline, const Plan& plan, double load_seconds) {
   BenchTimes ignored(false);
   const auto start = std::chrono::steady_clock::now();
-  write_scratch_clip(plan.width, plan.height, plan.fps, [&](FrameSink& sink) {
-    pipeline.decode(pipeline.denoise(plan, ignored), plan, sink, ignored);
-  });
+  write_scratch_clip(plan.width, plan.height, plan.fps,
+                     [&](FrameSink& sink) { pipeline.decode(pipeline.denoise(plan, ignored), plan, sink, ignored); });
   return load_seconds + seconds_since(start);
 }
 
@@ -86,20 +86,17 @@ struct Rows {
 void measure_encoder(const Invocation& invocation, const Plan& plan, const Placement& placement,
                      const MachineRates& rates, Rows& out) {
   const auto checkpoint = models::open_checkpoint(invocation.load);
-  const auto encoding =
-      encode_times(checkpoint.component("vae"), plan, placement, invocation.run.profile);
+  const auto encoding = encode_times(checkpoint.component("vae"), plan, placement, invocation.run.profile);
   if (!encoding) return;
   const StageTimes& times = encoding->times;
-  out.rows.push_back(
-      with_cpu(row("vae in", "frame", times.steps, encoding->flops, rates.flops), times.steps_cpu));
+  out.rows.push_back(with_cpu(row("vae in", "frame", times.steps, encoding->flops, rates.flops), times.steps_cpu));
   if (!invocation.run.profile) return;
   for (const Json& line : profile_rows("vae in", times, 1, rates)) out.profile.push_back(line);
 }
 
 /// What TAESD in the place of the model's own autoencoder costs and saves.
-void measure_tiny_autoencoder(const Invocation& invocation, const Tools& tools,
-                              const Request& request, const Decoding& quick, const Latents& latents,
-                              Rows& out) {
+void measure_tiny_autoencoder(const Invocation& invocation, const Tools& tools, const Request& request,
+                              const Decoding& quick, const Latents& latents, Rows& out) {
   LoadOptions own = invocation.load;
   own.vae.clear();
   if (!models::open_checkpoint(own).has("vae")) return;
@@ -180,10 +177,10 @@ void print_table(const Json& rows) {
   std::string out = "part    unit           count   median s     best s      GFLOP   GFLOP/s  of GEMM     cpu s\n";
   for (const auto& item : rows) {
     char line[160];
-    int length = std::snprintf(line, sizeof line, "%-7s %-13s %6ld %10.5f %10.5f",
-                               item["part"].get<std::string>().c_str(), item["unit"].get<std::string>().c_str(),
-                               item["count"].get<long>(), item["median_seconds"].get<double>(),
-                               item["best_seconds"].get<double>());
+    int length =
+        std::snprintf(line, sizeof line, "%-7s %-13s %6ld %10.5f %10.5f", item["part"].get<std::string>().c_str(),
+                      item["unit"].get<std::string>().c_str(), item["count"].get<long>(),
+                      item["median_seconds"].get<double>(), item["best_seconds"].get<double>());
     if (item.contains("gflop")) {
       std::snprintf(line + length, sizeof line - static_cast<size_t>(length), " %10.3f %9.1f  %5.1f %% %9.5f",
                     item["gflop"].get<double>(), item["gflop_per_second"].get<double>(),
@@ -198,10 +195,9 @@ void print_table(const Json& rows) {
 }  // namespace
 
 int bench(const Invocation& invocation, const Tools& tools) {
-  const std::string part = invocation.operands.empty()
-                               ? "all"
-                               : cli::parse_choice("bench", invocation.operands.front(),
-                                                   "text unet vae encode load all");
+  const std::string part = invocation.operands.empty() ? "all"
+                                                       : cli::parse_choice("bench", invocation.operands.front(),
+                                                                           "text unet vae encode load all");
   Rows measured = part == "encode" ? Rows() : measure_model(invocation, tools, part);
   if (part == "encode" || part == "all") {
     const int64_t width = invocation.request.width.value_or(512), height = invocation.request.height.value_or(320);

@@ -52,8 +52,9 @@ std::optional<EncodeTimes> encode_times(const io::Component& part, const Plan& p
   const Placement where{placement.device, shapes.force_upcast ? c10::kFloat : placement.dtype};
   WeightStore store(part.weights(), where, vae::rename_old_attention);
   const Encoder encoder = make_encoder(part, store.root());
-  const at::Tensor image =
-      Rng(1, c10::kCPU).normal_like(at::empty(shape, at::TensorOptions().dtype(c10::kFloat))).to(where.device, where.dtype);
+  const at::Tensor image = Rng(1, c10::kCPU)
+                               .normal_like(at::empty(shape, at::TensorOptions().dtype(c10::kFloat)))
+                               .to(where.device, where.dtype);
   for (int pass = 0; pass < kPasses; ++pass) {
     std::optional<OpProfile> profile;
     if (profiles && pass + 1 == kPasses) profile.emplace();

@@ -16,8 +16,8 @@ struct EncodeTimes {
   int64_t flops = 0;  ///< of one frame
 };
 
-/// Loads the autoencoder `vae` and encodes pictures of the plan's size, one at a time, as runs do. Nothing where it only
-/// decodes.
+/// Loads the autoencoder `vae` and encodes pictures of the plan's size, one at a time, as runs do. Nothing where it
+/// only decodes.
 std::optional<EncodeTimes> encode_times(const io::Component& vae, const Plan& plan, const Placement& placement,
                                         bool profiles);
 

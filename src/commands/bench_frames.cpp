@@ -25,8 +25,7 @@ class ScratchFolder {
     std::error_code problem;
     std::string name = (fs::temp_directory_path(problem) / "t2v-XXXXXX").string();
     if (problem || !mkdtemp(name.data())) {
-      throw Error(ErrorCode::output, "temporary folder: wanted one that can be written, got none",
-                  "set TMPDIR");
+      throw Error(ErrorCode::output, "temporary folder: wanted one that can be written, got none", "set TMPDIR");
     }
     path_ = name;
   }
@@ -83,8 +82,7 @@ std::vector<double> encode_seconds(int64_t width, int64_t height) {
     const auto start = std::chrono::steady_clock::now();
     const auto sink = open_sink(folder.path() / "bench.mp4", spec_of(width, height, {24, 1}));
     write_clip(*sink, width, height, kFrames);
-    seconds.push_back(
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / kFrames);
+    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / kFrames);
   }
   return seconds;
 }
@@ -120,8 +118,8 @@ std::string test_encode(const std::string& format) {
   const fs::path file = folder.path() / ("doctor." + format);
   const auto sink = open_sink(file, spec_of(kSide, kSide, {8, 1}));
   write_clip(*sink, kSide, kSide, kFrames);
-  return human_bytes(static_cast<int64_t>(fs::file_size(file))) + " for " +
-         std::to_string(kFrames) + " frames of 64x64";
+  return human_bytes(static_cast<int64_t>(fs::file_size(file))) + " for " + std::to_string(kFrames) +
+         " frames of 64x64";
 }
 
 }  // namespace t2v::commands

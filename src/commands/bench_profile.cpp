@@ -70,14 +70,16 @@ Json profile_rows(const std::string& part, const StageTimes& times, int64_t unit
 }
 
 std::string profile_table(const Json& rows) {
-  std::string out = "\npart   operation             calls        ms    cpu ms  of time   GFLOP       GB  of GEMM  of copy\n";
+  std::string out =
+      "\npart   operation             calls        ms    cpu ms  of time   GFLOP       GB  of GEMM  of copy\n";
   for (const auto& row : rows) {
     char line[200];
     std::snprintf(line, sizeof line, "%-6s %-20s %6.1f %9.3f %9.3f  %5.1f %%  %6.3f %8.4f  %5.1f %%  %5.1f %%\n",
                   row["part"].get<std::string>().c_str(), row["operation"].get<std::string>().c_str(),
-                  row["calls"].get<double>(), 1e3 * row["seconds"].get<double>(), 1e3 * row["cpu_seconds"].get<double>(),
-                  100 * row["share_of_time"].get<double>(), row["gflop"].get<double>(), row["gb"].get<double>(),
-                  100 * row["share_of_gemm"].get<double>(), 100 * row["share_of_copy"].get<double>());
+                  row["calls"].get<double>(), 1e3 * row["seconds"].get<double>(),
+                  1e3 * row["cpu_seconds"].get<double>(), 100 * row["share_of_time"].get<double>(),
+                  row["gflop"].get<double>(), row["gb"].get<double>(), 100 * row["share_of_gemm"].get<double>(),
+                  100 * row["share_of_copy"].get<double>());
     out += line;
   }
   return out;

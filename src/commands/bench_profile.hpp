@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a bench run records: seconds of every step of every stage, and with a profile where they go by kind of operation.
+// What a bench run records: seconds of every step of every stage, and with a profile where they go by kind of
+// operation.
 #pragma once
 
 #include <array>

@@ -16,9 +16,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
+double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 }  // namespace
 
@@ -27,9 +25,9 @@ void CheckedSink::write(const FrameView& frame) {
   if (is_one_colour_ && frame.rgb.size() >= colour_.size()) {
     if (frames_ == 0) std::copy_n(frame.rgb.begin(), colour_.size(), colour_.begin());
     // Equal to itself one pixel on: every pixel is the first one.
-    is_one_colour_ = std::equal(colour_.begin(), colour_.end(), frame.rgb.begin()) &&
-                     std::memcmp(frame.rgb.data(), frame.rgb.data() + colour_.size(),
-                                 frame.rgb.size() - colour_.size()) == 0;
+    is_one_colour_ =
+        std::equal(colour_.begin(), colour_.end(), frame.rgb.begin()) &&
+        std::memcmp(frame.rgb.data(), frame.rgb.data() + colour_.size(), frame.rgb.size() - colour_.size()) == 0;
   }
   const auto start = Clock::now();
   inner_->write(frame);

@@ -11,8 +11,8 @@
 namespace t2v::commands {
 
 /// Counts frames and the time spent in the sink (what encoding costs beyond what hides behind decoding), stops at a
-/// signal, and refuses to finish a video that is black from the first to the last pixel: that is what numbers gone wrong
-/// look like after a clamp.
+/// signal, and refuses to finish a video that is black from the first to the last pixel: that is what numbers gone
+/// wrong look like after a clamp.
 class CheckedSink final : public FrameSink {
  public:
   explicit CheckedSink(std::unique_ptr<FrameSink> inner) : inner_(std::move(inner)) {}

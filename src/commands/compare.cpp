@@ -32,8 +32,8 @@ int compare_latents(const Invocation& invocation) {
   const Latents a = engine::load_latents(invocation.operands[0]);
   const Latents b = engine::load_latents(invocation.operands[1]);
   if (a.shape != b.shape) {
-    throw Error(ErrorCode::bad_input, invocation.operands[1] + ": tensor latents: wanted " +
-                                          join_ints(a.shape) + ", got " + join_ints(b.shape));
+    throw Error(ErrorCode::bad_input, invocation.operands[1] + ": tensor latents: wanted " + join_ints(a.shape) +
+                                          ", got " + join_ints(b.shape));
   }
   double largest = 0;
   double difference = 0;
@@ -46,10 +46,7 @@ int compare_latents(const Invocation& invocation) {
   }
   const double relative = difference == 0 ? 0 : std::sqrt(difference / norm);
   if (invocation.run.json) {
-    cli::print_data(
-        settings_text(
-            {{"shape", a.shape}, {"max_difference", largest}, {"relative_l2", relative}}) +
-        "\n");
+    cli::print_data(settings_text({{"shape", a.shape}, {"max_difference", largest}, {"relative_l2", relative}}) + "\n");
   } else {
     cli::print_data("latents " + join_ints(a.shape) + "\nmax difference " + fixed("%.6g", largest) +
                     "\nrelative L2    " + fixed("%.6g", relative) + "\n");
@@ -70,22 +67,20 @@ Json frame_json(int64_t frame, const media::FrameDifference& difference) {
 
 std::string frame_line(int64_t frame, const media::FrameDifference& difference) {
   return fixed("%5.0f", static_cast<double>(frame)) + fixed("  psnr %6.2f", difference.psnr) +
-         fixed("  ssim %.5f", difference.ssim) + fixed("  max %3.0f", difference.max_difference) +
-         "\n";
+         fixed("  ssim %.5f", difference.ssim) + fixed("  max %3.0f", difference.max_difference) + "\n";
 }
 
 int compare_frames_of(const Invocation& invocation) {
   std::string lines;
   Json frames = Json::array();
-  const auto result =
-      media::compare_videos(invocation.operands[0], invocation.operands[1],
-                            [&](int64_t frame, const media::FrameDifference& difference) {
-                              if (invocation.run.json) {
-                                frames.push_back(frame_json(frame, difference));
-                              } else {
-                                lines += frame_line(frame, difference);
-                              }
-                            });
+  const auto result = media::compare_videos(invocation.operands[0], invocation.operands[1],
+                                            [&](int64_t frame, const media::FrameDifference& difference) {
+                                              if (invocation.run.json) {
+                                                frames.push_back(frame_json(frame, difference));
+                                              } else {
+                                                lines += frame_line(frame, difference);
+                                              }
+                                            });
   const bool same_length = result.frames_a == result.frames_b;
   if (invocation.run.json) {
     cli::print_data(settings_text({{"frames_a", result.frames_a},
@@ -99,21 +94,17 @@ int compare_frames_of(const Invocation& invocation) {
                                    {"frames", frames}}) +
                     "\n");
   } else {
-    lines += "all    psnr " + fixed("%6.2f", result.psnr) + fixed("  ssim %.5f", result.mean_ssim) +
-             "  max " + fixed("%3.0f", result.max_difference) + "\nworst  psnr " +
-             fixed("%6.2f", result.min_psnr) + "  frame " + std::to_string(result.worst_frame) +
-             "\n";
+    lines += "all    psnr " + fixed("%6.2f", result.psnr) + fixed("  ssim %.5f", result.mean_ssim) + "  max " +
+             fixed("%3.0f", result.max_difference) + "\nworst  psnr " + fixed("%6.2f", result.min_psnr) + "  frame " +
+             std::to_string(result.worst_frame) + "\n";
     if (!same_length) {
-      lines += "frames " + std::to_string(result.frames_a) + " and " +
-               std::to_string(result.frames_b) + ": only the first " +
-               std::to_string(std::min(result.frames_a, result.frames_b)) + " were compared\n";
+      lines += "frames " + std::to_string(result.frames_a) + " and " + std::to_string(result.frames_b) +
+               ": only the first " + std::to_string(std::min(result.frames_a, result.frames_b)) + " were compared\n";
     }
     cli::print_data(lines);
   }
   // A missing frame is a difference too.
-  return invocation.run.min_psnr < 0 || (result.min_psnr >= invocation.run.min_psnr && same_length)
-             ? 0
-             : 1;
+  return invocation.run.min_psnr < 0 || (result.min_psnr >= invocation.run.min_psnr && same_length) ? 0 : 1;
 }
 
 }  // namespace
@@ -123,9 +114,8 @@ int compare(const Invocation& invocation, const Tools&) {
   const FileKind b = kind_of(invocation.operands[1]);
   if (a == FileKind::latents && b == FileKind::latents) return compare_latents(invocation);
   if (a == FileKind::media && b == FileKind::media) return compare_frames_of(invocation);
-  throw Error(ErrorCode::bad_input,
-              "compare: " + invocation.operands[0] + " and " + invocation.operands[1] +
-                  ": wanted two videos, frame patterns or latents files, got something else");
+  throw Error(ErrorCode::bad_input, "compare: " + invocation.operands[0] + " and " + invocation.operands[1] +
+                                        ": wanted two videos, frame patterns or latents files, got something else");
 }
 
 }  // namespace t2v::commands

@@ -70,12 +70,11 @@ int decode(const Invocation& asked, const Tools& tools) {
   record_inputs(plan, recorded);
   if (plan.latent_shape != latents.shape) {
     throw Error(ErrorCode::bad_input,
-                file + ": tensor latents: wanted " + join_ints(plan.latent_shape) + " for " +
-                    model->info().name + ", got " + join_ints(latents.shape),
+                file + ": tensor latents: wanted " + join_ints(plan.latent_shape) + " for " + model->info().name +
+                    ", got " + join_ints(latents.shape),
                 "--model names the checkpoint that made them");
   }
-  log::info("{}: {}x{}, {} frames, {} {}", file, plan.width, plan.height, plan.frames, plan.device,
-            plan.dtype);
+  log::info("{}: {}x{}, {} frames, {} {}", file, plan.width, plan.height, plan.frames, plan.device, plan.dtype);
   ConsoleProgress progress(invocation.run);
   LoadedModel loaded(*model, Parts::decoder);
   try {

@@ -35,9 +35,7 @@ class MemorySink final : public FrameSink {
   }
   void finish() override {}
   size_t count() const { return frames_.size(); }
-  FrameView frame(size_t i) const {
-    return {.width = width_, .height = height_, .rgb = frames_[i]};
-  }
+  FrameView frame(size_t i) const { return {.width = width_, .height = height_, .rgb = frames_[i]}; }
 
  private:
   int64_t width_ = 0, height_ = 0;
@@ -55,26 +53,22 @@ class Report {
       row["result"] = run();
     } catch (...) {
       const Error failure = current_failure();
-      if (failure.code() == ErrorCode::interrupted || failure.code() == ErrorCode::terminated)
-        throw;
+      if (failure.code() == ErrorCode::interrupted || failure.code() == ErrorCode::terminated) throw;
       row["ok"] = false;
       row["result"] = failure.what();
       if (!failure.hint().empty()) row["hint"] = failure.hint();
       worst_ = worst_ == 0 ? exit_code(failure.code()) : worst_;
     }
     if (!json_) {
-      cli::print_data((row["ok"].get<bool>() ? "ok    " : "FAIL  ") + name + ": " +
-                      cli::one_line(row["result"].get<std::string>()) + "\n" +
-                      (row.contains("hint")
-                           ? "      hint: " + cli::one_line(row["hint"].get<std::string>()) + "\n"
-                           : ""));
+      cli::print_data(
+          (row["ok"].get<bool>() ? "ok    " : "FAIL  ") + name + ": " +
+          cli::one_line(row["result"].get<std::string>()) + "\n" +
+          (row.contains("hint") ? "      hint: " + cli::one_line(row["hint"].get<std::string>()) + "\n" : ""));
     }
     rows_.push_back(std::move(row));
   }
   int finish() const {
-    if (json_)
-      cli::print_data(
-          settings_text({{"t2v", T2V_VERSION}, {"ok", worst_ == 0}, {"checks", rows_}}) + "\n");
+    if (json_) cli::print_data(settings_text({{"t2v", T2V_VERSION}, {"ok", worst_ == 0}, {"checks", rows_}}) + "\n");
     return worst_;
   }
 
@@ -106,8 +100,8 @@ MemorySink short_clip(const Invocation& invocation, const Tools& tools, const st
   MemorySink sink;
   pipeline->decode(pipeline->denoise(plan, progress), plan, sink, progress);
   if (static_cast<int64_t>(sink.count()) != plan.frames) {
-    throw Error(ErrorCode::internal, "doctor: wanted " + std::to_string(plan.frames) +
-                                         " frames, got " + std::to_string(sink.count()));
+    throw Error(ErrorCode::internal,
+                "doctor: wanted " + std::to_string(plan.frames) + " frames, got " + std::to_string(sink.count()));
   }
   return sink;
 }
@@ -130,8 +124,7 @@ std::string cpu_against_cuda(const Invocation& invocation, const Tools& tools) {
   }
   constexpr double kSameVideo = 40.0;  // fp32 differs by rounding; a wrong kernel falls below 20 dB
   if (worst < kSameVideo) {
-    throw Error(ErrorCode::numbers,
-                "CPU against CUDA: wanted at least 40 dB, got " + std::to_string(worst));
+    throw Error(ErrorCode::numbers, "CPU against CUDA: wanted at least 40 dB, got " + std::to_string(worst));
   }
   return std::isfinite(worst) ? "worst frame " + std::to_string(worst) + " dB" : "equal frames";
 }

@@ -15,8 +15,7 @@ namespace t2v::commands {
 
 namespace {
 
-constexpr const char* kLessMemory =
-    "try fewer --frames, a smaller --size, --decode-chunk 1 or --vae-tiling";
+constexpr const char* kLessMemory = "try fewer --frames, a smaller --size, --decode-chunk 1 or --vae-tiling";
 
 bool has_any(const std::string& message, std::initializer_list<std::string_view> parts) {
   return std::ranges::any_of(parts, [&](std::string_view part) { return message.find(part) != message.npos; });

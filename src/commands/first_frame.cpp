@@ -25,9 +25,7 @@ namespace {
 
 constexpr int64_t kSizeMultiple = 8;  // of every image model here
 
-int64_t rounded(double pixels) {
-  return std::max<int64_t>(1, std::llround(pixels / kSizeMultiple)) * kSizeMultiple;
-}
+int64_t rounded(double pixels) { return std::max<int64_t>(1, std::llround(pixels / kSizeMultiple)) * kSizeMultiple; }
 
 bool takes(const ModelInfo& info, std::string_view flag) {
   return std::ranges::find(info.accepts, flag) != info.accepts.end();
@@ -85,8 +83,7 @@ Invocation without_first_frame(Invocation invocation) {
   return invocation;
 }
 
-FirstFrame::FirstFrame(const Invocation& invocation, const Model& video_model, const Request& video,
-                       const Tools& tools)
+FirstFrame::FirstFrame(const Invocation& invocation, const Model& video_model, const Request& video, const Tools& tools)
     : invocation_(image_invocation(invocation)), file_(invocation.first_frame.keep) {
   if (const ModelInfo& info = video_model.info(); !takes(info, "image")) {
     throw Error(ErrorCode::unsupported,
@@ -137,8 +134,8 @@ void FirstFrame::make(ConsoleProgress& progress) {
     temporary_folder_ = make_temporary_folder();
     file_ = temporary_folder_ / "image.png";
   }
-  log::info("first frame: {}: seed {}, {}x{}, {} steps of {}", info().name, plan_.request.seed.value_or(0),
-            plan_.width, plan_.height, plan_.request.steps.value_or(0), plan_.sampler_class);
+  log::info("first frame: {}: seed {}, {}x{}, {} steps of {}", info().name, plan_.request.seed.value_or(0), plan_.width,
+            plan_.height, plan_.request.steps.value_or(0), plan_.sampler_class);
   const io::Json settings = settings_of(invocation_, plan_, info());
   CheckedSink sink(open_sink(file_.string(), video_spec(invocation_.output, plan_, settings_text(settings))));
   const auto pipeline = model_->load(progress);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Text -> image -> video (Emu Video, arXiv 2311.10709): --first-frame-model makes the image that the video model sets in
-// motion. Two runs of one command; the record of the video holds the text, not the image, so that --from makes both again.
+// Text -> image -> video (Emu Video, arXiv 2311.10709): --first-frame-model makes the image that the video model sets
+// in motion. Two runs of one command; the record of the video holds the text, not the image, so that --from makes both
+// again.
 #pragma once
 
 #include <filesystem>

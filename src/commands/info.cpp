@@ -126,8 +126,8 @@ Json lora_json(const std::string& path) {
               {"content_hash", io::file_hash(lora.path())}};
   if (const auto base = lora.base_hint(); !base.empty()) report["made_for"] = base;
   if (!lora.strangers().empty()) report["other_tensors"] = lora.strangers().size();
-  for (const char* key : {"ss_sd_model_name", "ss_network_module", "ss_output_name",
-                          "modelspec.title", "modelspec.trigger_phrase", "modelspec.license"}) {
+  for (const char* key : {"ss_sd_model_name", "ss_network_module", "ss_output_name", "modelspec.title",
+                          "modelspec.trigger_phrase", "modelspec.license"}) {
     const auto& facts = lora.file().metadata();
     if (const auto found = facts.find(key); found != facts.end() && !found->second.empty())
       report["metadata"][key] = found->second;
@@ -172,8 +172,7 @@ Json media_json(const std::string& path) {
               {"seconds", facts.seconds},
               {"matrix", facts.matrix},
               {"range", facts.range}};
-  if (const auto settings = media::read_metadata(path))
-    report["settings"] = io::parse_json(*settings, path);
+  if (const auto settings = media::read_metadata(path)) report["settings"] = io::parse_json(*settings, path);
   return report;
 }
 
@@ -207,8 +206,7 @@ void append_lines(std::string& out, const Json& object, size_t indent) {
   for (const auto& [key, value] : object.items()) {
     std::string name = std::string(indent, ' ') + key;
     if (key == "components") {
-      for (const auto& part : value)
-        out += std::string(indent, ' ') + cli::one_line(component_line(part)) + "\n";
+      for (const auto& part : value) out += std::string(indent, ' ') + cli::one_line(component_line(part)) + "\n";
       continue;
     }
     if (value.is_object()) {
@@ -218,8 +216,7 @@ void append_lines(std::string& out, const Json& object, size_t indent) {
     }
     if (name.size() < kColumn) name.resize(kColumn, ' ');
     const bool is_size = key == "bytes" && value.is_number_integer();
-    out += name + " " +
-           cli::one_line(is_size ? human_bytes(value.get<int64_t>()) : scalar_text(value)) + "\n";
+    out += name + " " + cli::one_line(is_size ? human_bytes(value.get<int64_t>()) : scalar_text(value)) + "\n";
   }
 }
 
@@ -272,12 +269,10 @@ int models(const Invocation& invocation, const Tools& tools) {
   }
   for (const auto& row : found) {
     if (invocation.run.json) break;
-    const std::string what = row.contains("problem") ? row["problem"].get<std::string>()
-                                                     : row["family"].get<std::string>() + ", " +
-                                                           human_bytes(row["bytes"].get<int64_t>());
-    out += cli::one_line(row["name"].get<std::string>() + "  " + what + "  " +
-                         row["path"].get<std::string>()) +
-           "\n";
+    const std::string what = row.contains("problem")
+                                 ? row["problem"].get<std::string>()
+                                 : row["family"].get<std::string>() + ", " + human_bytes(row["bytes"].get<int64_t>());
+    out += cli::one_line(row["name"].get<std::string>() + "  " + what + "  " + row["path"].get<std::string>()) + "\n";
   }
   cli::print_data(out);
   return 0;

@@ -72,8 +72,7 @@ std::string read_settings(const std::string& path) {
   const FileKind kind = kind_of(path);
   if (kind == FileKind::latents) {
     const auto file = io::open_tensor_file(path);
-    if (const auto found = file->metadata().find("settings"); found != file->metadata().end())
-      return found->second;
+    if (const auto found = file->metadata().find("settings"); found != file->metadata().end()) return found->second;
   } else if (kind == FileKind::unfinished_run) {
     return settings_text(read_unfinished_run(path).about["settings"]);
   } else if (kind == FileKind::media) {

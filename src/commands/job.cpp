@@ -29,9 +29,10 @@ namespace {
 void warn_of_short_memory(const Plan& plan) {
   const int64_t available = engine::available_bytes(plan.device);
   if (available <= 0 || plan.memory.total_peak <= available) return;
-  log::warn("the run needs about {} of memory on {}, {} are free; fewer --frames, a smaller --size, --decode-chunk 1 or "
-            "--vae-tiling need less",
-            human_bytes(plan.memory.total_peak), plan.device, human_bytes(available));
+  log::warn(
+      "the run needs about {} of memory on {}, {} are free; fewer --frames, a smaller --size, --decode-chunk 1 or "
+      "--vae-tiling need less",
+      human_bytes(plan.memory.total_peak), plan.device, human_bytes(available));
 }
 
 /// The first half of a run. A failure names the state that is on disk.
@@ -99,8 +100,7 @@ Request prepared_request(const Invocation& invocation) {
   for (auto& [frame, text] : request.prompt_at) texts.push_back(&text);
   for (std::string* text : texts) {
     std::string clean = replace_invalid_utf8(*text);
-    if (clean != *text)
-      log::warn("prompt: wanted UTF-8, got other bytes; they are replaced by U+FFFD");
+    if (clean != *text) log::warn("prompt: wanted UTF-8, got other bytes; they are replaced by U+FFFD");
     *text = std::move(clean);
   }
   // 32 bits: easy to type again
@@ -111,15 +111,13 @@ Request prepared_request(const Invocation& invocation) {
 std::unique_ptr<Model> open_checked_model(const Invocation& invocation, const Tools& tools) {
   auto model = tools.open_model(invocation.load);
   if (!invocation.settings_hash.empty() && invocation.settings_hash != model->info().content_hash) {
-    log::warn(
-        "{}: its content differs from the model that made the recorded run; the result will too",
-        model->info().name);
+    log::warn("{}: its content differs from the model that made the recorded run; the result will too",
+              model->info().name);
   }
   const auto& loras = model->info().loras;
   for (size_t i = 0; i < std::min(loras.size(), invocation.lora_hashes.size()); ++i) {
     if (loras[i].content_hash == invocation.lora_hashes[i]) continue;
-    log::warn("{}: its content differs from the LoRA of the recorded run; the result will too",
-              loras[i].name);
+    log::warn("{}: its content differs from the LoRA of the recorded run; the result will too", loras[i].name);
   }
   return model;
 }
@@ -138,11 +136,11 @@ void run_job(const Invocation& invocation, const Plan& plan, LoadedModel& loaded
   } else {
     const int64_t every = invocation.run.checkpoint_every;
     const fs::path state_file = kept_path(invocation, seed, "state");
-    KeepingProgress keeping(
-        progress, {.file = state_file,
-                   .about = [&] { return settings_text(about_run(invocation, plan, loaded.model().info())); },
-                   .every = every,
-                   .resume = start.unfinished ? &start.unfinished->state : nullptr});
+    KeepingProgress keeping(progress,
+                            {.file = state_file,
+                             .about = [&] { return settings_text(about_run(invocation, plan, loaded.model().info())); },
+                             .every = every,
+                             .resume = start.unfinished ? &start.unfinished->state : nullptr});
     Latents latents = denoise(pipeline, plan, progress, keeping);
     latents.settings = settings_text(settings);
     const bool is_worth_it = every > 0 || start.unfinished || progress.total_seconds() > kSecondsWorthKeeping;

@@ -26,8 +26,7 @@ std::unique_ptr<Model> open_checked_model(const Invocation& invocation, const To
 /// A model whose weights are loaded at most once, when first needed.
 class LoadedModel {
  public:
-  explicit LoadedModel(const Model& model, Parts parts = Parts::all)
-      : model_(model), parts_(parts) {}
+  explicit LoadedModel(const Model& model, Parts parts = Parts::all) : model_(model), parts_(parts) {}
   Pipeline& pipeline(Progress& progress) {
     if (!pipeline_) pipeline_ = model_.load(progress, parts_);
     return *pipeline_;

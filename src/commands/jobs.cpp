@@ -42,17 +42,15 @@ std::vector<Line> read_lines(const std::string& file) {
   std::ifstream in_file;
   if (file != "-") in_file.open(file, std::ios::binary);
   std::istream& in = file == "-" ? std::cin : in_file;
-  if (!in)
-    throw Error(ErrorCode::bad_input, "batch: " + file + ": wanted a readable job file, got none");
+  if (!in) throw Error(ErrorCode::bad_input, "batch: " + file + ": wanted a readable job file, got none");
   std::vector<Line> lines;
   std::string text;
   for (int64_t number = 1; read_line(in, text, kMaxLine); ++number) {
     if (number == 1 && text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
     if (text.ends_with('\r')) text.pop_back();
     if (text.size() > kMaxLine || lines.size() >= kMaxJobs) {
-      throw Error(ErrorCode::bad_input, "batch: " + file + ": line " + std::to_string(number) +
-                                            ": wanted at most " + std::to_string(kMaxJobs) +
-                                            " lines of 1 MiB, got more");
+      throw Error(ErrorCode::bad_input, "batch: " + file + ": line " + std::to_string(number) + ": wanted at most " +
+                                            std::to_string(kMaxJobs) + " lines of 1 MiB, got more");
     }
     if (text.find_first_not_of(" \t") != std::string::npos) lines.push_back({number, text});
   }
@@ -86,8 +84,8 @@ std::string job_id(const cli::Invocation& invocation) {
   for (const auto& given : invocation.given) {
     for (const auto& value : given.values) values[given.name] += value + '\0';
   }
-  for (const char* name : {"progress", "log-format", "verbose", "quiet", "overwrite",
-                           "skip-existing", "resume", "threads", "dry-run", "checkpoint-every", "keep-latents"}) {
+  for (const char* name : {"progress", "log-format", "verbose", "quiet", "overwrite", "skip-existing", "resume",
+                           "threads", "dry-run", "checkpoint-every", "keep-latents"}) {
     values.erase(name);
   }
   values["output"] = invocation.output.path;
@@ -101,8 +99,8 @@ std::string job_id(const cli::Invocation& invocation) {
 Job read_job(const Line& line, bool is_json, const cli::Invocation& batch) {
   Job job;
   job.number = line.number;
-  const std::string where = fs::path(batch.operands.front()).filename().string() + ": line " +
-                            std::to_string(line.number);
+  const std::string where =
+      fs::path(batch.operands.front()).filename().string() + ": line " + std::to_string(line.number);
   try {
     cli::Layer own = job_layer(line, is_json, where);
     const bool names_output = std::ranges::find(own, "output", &cli::Given::name) != own.end();
@@ -127,11 +125,10 @@ void refuse_shared_outputs(std::vector<Job>& jobs) {
     if (job.problem || job.invocation.output.path.empty()) continue;
     const auto [owner, is_new] = owners.emplace(job.invocation.output.path, job.number);
     if (!is_new) {
-      job.problem =
-          Error(ErrorCode::usage,
-                "line " + std::to_string(job.number) + ": output: wanted a name of its own, got " +
-                    job.invocation.output.path + " of line " + std::to_string(owner->second),
-                "-o 'out/%04d.mp4' numbers the outputs");
+      job.problem = Error(ErrorCode::usage,
+                          "line " + std::to_string(job.number) + ": output: wanted a name of its own, got " +
+                              job.invocation.output.path + " of line " + std::to_string(owner->second),
+                          "-o 'out/%04d.mp4' numbers the outputs");
     }
   }
 }
@@ -144,11 +141,9 @@ std::vector<Job> read_jobs(const cli::Invocation& batch) {
   const bool is_json = is_json_lines(file, lines);
   std::vector<Job> jobs;
   for (const auto& line : lines) jobs.push_back(read_job(line, is_json, batch));
-  if (jobs.empty())
-    throw Error(ErrorCode::bad_input, "batch: " + file + ": wanted at least one job, got none");
+  if (jobs.empty()) throw Error(ErrorCode::bad_input, "batch: " + file + ": wanted at least one job, got none");
   if (!batch.run.dry_run && !is_json && batch.output.path.empty()) {
-    throw Error(ErrorCode::usage,
-                "--output: wanted a folder or a name like out/%04d.mp4, got none");
+    throw Error(ErrorCode::usage, "--output: wanted a folder or a name like out/%04d.mp4, got none");
   }
   refuse_shared_outputs(jobs);
   return jobs;

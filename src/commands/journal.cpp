@@ -79,8 +79,7 @@ bool Journal::is_done(const std::string& id, const std::string& output) {
   if (file_.empty()) return false;
   read_new_records();
   const auto found = done_.find(id);
-  return found != done_.end() && !found->second.empty() &&
-         found->second == output_content_id(output);
+  return found != done_.end() && !found->second.empty() && found->second == output_content_id(output);
 }
 
 void Journal::record_begun(const std::string& id, const std::string& output) {
@@ -104,13 +103,11 @@ void Journal::append(const std::string& record) {
   }
   // One write of a short line with O_APPEND: processes do not mix their records.
   const bool is_written =
-      file >= 0 && write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-      fsync(file) == 0;
+      file >= 0 && write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && fsync(file) == 0;
   const int reason = errno;
   if (file >= 0) close(file);
   if (!is_written) {
-    throw Error(ErrorCode::output,
-                file_.string() + ": wanted to append a record, got: " + std::strerror(reason));
+    throw Error(ErrorCode::output, file_.string() + ": wanted to append a record, got: " + std::strerror(reason));
   }
 }
 

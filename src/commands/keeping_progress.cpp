@@ -17,9 +17,8 @@ bool KeepingProgress::wants_state(int64_t steps_done, int64_t) {
 void KeepingProgress::keep_state(RunState state) {
   if (about_.empty()) about_ = options_.about();
   try {
-    kept_ = save_somewhere(kept_.empty() ? options_.file : kept_, [&](const std::filesystem::path& file) {
-      engine::save_run_state(file, state, about_);
-    });
+    kept_ = save_somewhere(kept_.empty() ? options_.file : kept_,
+                           [&](const std::filesystem::path& file) { engine::save_run_state(file, state, about_); });
     kept_steps_ = state.steps_done;
     log::debug("state after step {}: {}", state.steps_done, kept_.string());
   } catch (const Error& error) {

@@ -15,9 +15,9 @@ namespace t2v::commands {
 class KeepingProgress final : public Progress {
  public:
   struct Options {
-    std::filesystem::path file;         ///< where the state goes
+    std::filesystem::path file;          ///< where the state goes
     std::function<std::string()> about;  ///< its record, made when first needed
-    int64_t every = 0;                  ///< steps; 0: only when stopped
+    int64_t every = 0;                   ///< steps; 0: only when stopped
     const RunState* resume = nullptr;
   };
   KeepingProgress(ConsoleProgress& console, Options options) : console_(console), options_(std::move(options)) {}

@@ -24,9 +24,20 @@ namespace {
 constexpr int kSchema = 1;
 
 /// Options that name files; relative ones belong to the folder that the run began in.
-constexpr std::array<std::string_view, 14> kPaths{
-    "output", "save-latents", "init-latents",  "image", "end-image", "video",             "vae", "text-encoder",
-    "unet",   "lora",         "motion-module", "model", "keep-first-frame", "first-frame-model"};
+constexpr std::array<std::string_view, 14> kPaths{"output",
+                                                  "save-latents",
+                                                  "init-latents",
+                                                  "image",
+                                                  "end-image",
+                                                  "video",
+                                                  "vae",
+                                                  "text-encoder",
+                                                  "unet",
+                                                  "lora",
+                                                  "motion-module",
+                                                  "model",
+                                                  "keep-first-frame",
+                                                  "first-frame-model"};
 /// Of these, the ones that may be names.
 constexpr std::array<std::string_view, 3> kNamed{"model", "lora", "first-frame-model"};
 /// Options that decode or print too, but change what is denoised.
@@ -189,8 +200,8 @@ cli::Invocation resumed_invocation(const cli::Invocation& asked, const Unfinishe
 void require_same_model(const UnfinishedRun& run, const ModelInfo& model) {
   if (run.about["model_hash"].get<std::string>() == model.content_hash) return;
   throw Error(ErrorCode::bad_input,
-              run.file.string() + ": wanted the model that the run began with (" + run.about["model"].get<std::string>() +
-                  "), got " + model.name + " with other content",
+              run.file.string() + ": wanted the model that the run began with (" +
+                  run.about["model"].get<std::string>() + "), got " + model.name + " with other content",
               "--model names the folder where that model is now");
 }
 

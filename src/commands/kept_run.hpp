@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The state of an unfinished run, in a file beside its output: --checkpoint-every writes it, --resume continues from it.
+// The state of an unfinished run, in a file beside its output: --checkpoint-every writes it, --resume continues from
+// it.
 #pragma once
 
 #include <filesystem>
@@ -34,7 +35,8 @@ cli::Invocation resumed_invocation(const cli::Invocation& asked, const Unfinishe
 void require_same_model(const UnfinishedRun& run, const ModelInfo& model);
 void require_same_first_frame(const UnfinishedRun& run, const ModelInfo& image_model);
 
-/// The state that an earlier try of the same job left at `file`, with the job's seed; nothing when there is none that fits.
+/// The state that an earlier try of the same job left at `file`, with the job's seed; nothing when there is none that
+/// fits.
 std::optional<UnfinishedRun> earlier_try(const std::filesystem::path& file, const cli::Invocation& job,
                                          const ModelInfo& model);
 int64_t seed_of(const UnfinishedRun& run);

@@ -16,12 +16,11 @@ namespace fs = std::filesystem;
 namespace {
 
 /// Options of decode that say how a run talks, or that the command line below spells itself.
-constexpr std::array<std::string_view, 7> kLeftOut{"output",  "config", "progress", "log-format",
+constexpr std::array<std::string_view, 7> kLeftOut{"output",  "config", "progress",     "log-format",
                                                    "verbose", "quiet",  "skip-existing"};
 
 std::string shell_word(const std::string& word) {
-  constexpr const char* kPlain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./%:=+,@";
+  constexpr const char* kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./%:=+,@";
   if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
   std::string out = "'";
   for (const char c : word) out += c == '\'' ? "'\\''" : std::string(1, c);
@@ -66,7 +65,9 @@ std::string decode_command(const cli::Invocation& invocation, const fs::path& la
   return shell_command(words);
 }
 
-std::string resume_command(const fs::path& state) { return shell_command({"t2v", "--resume", file_word(state.string())}); }
+std::string resume_command(const fs::path& state) {
+  return shell_command({"t2v", "--resume", file_word(state.string())});
+}
 
 fs::path save_somewhere(const fs::path& wanted, const std::function<void(const fs::path&)>& save) {
   std::error_code ignored;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a run leaves on disk so that nothing is lost: the denoised latents, and the command that makes the video of them.
+// What a run leaves on disk so that nothing is lost: the denoised latents, and the command that makes the video of
+// them.
 #pragma once
 
 #include <filesystem>

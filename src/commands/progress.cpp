@@ -19,8 +19,7 @@ namespace t2v::commands {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr std::array kStages{Stage::load, Stage::text, Stage::denoise, Stage::decode,
-                             Stage::encode};
+constexpr std::array kStages{Stage::load, Stage::text, Stage::denoise, Stage::decode, Stage::encode};
 
 void write_error_stream(const std::string& text) {
   [[maybe_unused]] const ssize_t ignored = write(STDERR_FILENO, text.data(), text.size());
@@ -30,9 +29,7 @@ void write_event(const Json& event) {
   write_error_stream(event.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
-double rounded(double seconds) {
-  return static_cast<double>(static_cast<int64_t>(seconds * 1e6 + 0.5)) / 1e6;
-}
+double rounded(double seconds) { return static_cast<double>(static_cast<int64_t>(seconds * 1e6 + 0.5)) / 1e6; }
 
 ConsoleProgress::Form form_of(const cli::RunOptions& options) {
   using Form = ConsoleProgress::Form;
@@ -66,8 +63,7 @@ std::string measures(int64_t done, int64_t count, double elapsed) {
   if (done <= 0 || elapsed <= 0) return {};
   std::string text = rate_text(static_cast<double>(done) / elapsed);
   if (count > done)
-    text += "  ETA " +
-            human_seconds(elapsed / static_cast<double>(done) * static_cast<double>(count - done));
+    text += "  ETA " + human_seconds(elapsed / static_cast<double>(done) * static_cast<double>(count - done));
   return text;
 }
 
@@ -80,9 +76,7 @@ void ConsoleProgress::restart() {
   seconds_ = {};
 }
 
-double ConsoleProgress::total_seconds() const {
-  return std::chrono::duration<double>(Clock::now() - start_).count();
-}
+double ConsoleProgress::total_seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
 
 bool ConsoleProgress::cancelled() { return stop_asked(); }
 
@@ -121,8 +115,7 @@ void ConsoleProgress::end(Stage stage, double seconds) {
     const bool is_counted = steps_done_ > 1 && has_rate(stage);
     std::string text = std::string(stage_name(stage)) + ": " + human_seconds(seconds);
     if (is_counted)
-      text += "  (" + std::to_string(steps_done_) + " x, " +
-              measures(steps_done_, steps_done_, seconds) + ")";
+      text += "  (" + std::to_string(steps_done_) + " x, " + measures(steps_done_, steps_done_, seconds) + ")";
     write_error_stream(text + "\n");
   }
 }
@@ -145,12 +138,9 @@ void ConsoleProgress::draw(Stage stage, int64_t done, int64_t count, double elap
   const size_t used = name.size() + tail.size() + 3;
   const size_t width = terminal_width() > used ? std::min(kMaxBar, terminal_width() - used) : 0;
   if (count > 0 && width >= 4) {
-    const auto full = static_cast<size_t>(static_cast<double>(width) * static_cast<double>(done) /
-                                          static_cast<double>(count));
-    text.append(1, '[')
-        .append(std::min(full, width), '#')
-        .append(width - std::min(full, width), '.')
-        .append(1, ']');
+    const auto full =
+        static_cast<size_t>(static_cast<double>(width) * static_cast<double>(done) / static_cast<double>(count));
+    text.append(1, '[').append(std::min(full, width), '#').append(width - std::min(full, width), '.').append(1, ']');
   }
   write_error_stream("\r\x1b[K" + text + tail);
   bar_drawn_ = true;
@@ -159,8 +149,7 @@ void ConsoleProgress::draw(Stage stage, int64_t done, int64_t count, double elap
 void ConsoleProgress::line(Stage stage, int64_t done, int64_t count, double elapsed) {
   last_shown_ = Clock::now();
   std::string text(stage_name(stage));
-  if (count > done)
-    text.append(1, ' ').append(std::to_string(done)).append(1, '/').append(std::to_string(count));
+  if (count > done) text.append(1, ' ').append(std::to_string(done)).append(1, '/').append(std::to_string(count));
   text += ": " + human_seconds(elapsed);
   if (has_rate(stage) && done > 0) text += ", " + measures(done, count, elapsed);
   log::info("{}", text);
@@ -171,8 +160,7 @@ void ConsoleProgress::done(const Summary& summary) {
   const double total = total_seconds();
   if (form_ == Form::json) {
     Json seconds;
-    for (const Stage stage : kStages)
-      seconds[std::string(stage_name(stage))] = rounded(this->seconds(stage));
+    for (const Stage stage : kStages) seconds[std::string(stage_name(stage))] = rounded(this->seconds(stage));
     seconds["total"] = rounded(total);
     write_event({{"event", "done"},
                  {"output", summary.output},
@@ -181,8 +169,8 @@ void ConsoleProgress::done(const Summary& summary) {
                  {"peak_rss_bytes", peak_rss_bytes()}});
     return;
   }
-  log::info("{}: {} frames, seed {}, {}, peak memory {}", summary.output, summary.frames,
-            summary.seed, human_seconds(total), human_bytes(peak_rss_bytes()));
+  log::info("{}: {} frames, seed {}, {}, peak memory {}", summary.output, summary.frames, summary.seed,
+            human_seconds(total), human_bytes(peak_rss_bytes()));
 }
 
 int64_t peak_rss_bytes() {

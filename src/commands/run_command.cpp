@@ -15,9 +15,8 @@ struct Row {
   int (*run)(const Invocation&, const Tools&);
 };
 constexpr std::array kRows{
-    Row{cli::Command::generate, generate}, Row{cli::Command::batch, batch},
-    Row{cli::Command::decode, decode},     Row{cli::Command::info, info},
-    Row{cli::Command::compare, compare},   Row{cli::Command::bench, bench},
+    Row{cli::Command::generate, generate}, Row{cli::Command::batch, batch},     Row{cli::Command::decode, decode},
+    Row{cli::Command::info, info},         Row{cli::Command::compare, compare}, Row{cli::Command::bench, bench},
     Row{cli::Command::doctor, doctor},     Row{cli::Command::models, models},
 };
 

@@ -78,28 +78,25 @@ cli::Invocation with_settings(const cli::Invocation& invocation, const std::stri
                               const std::string& where) {
   const io::Json object = io::parse_json(settings, where);
   if (!object.is_object()) {
-    throw Error(ErrorCode::bad_input,
-                where + ": wanted an object of settings, got " + object.type_name());
+    throw Error(ErrorCode::bad_input, where + ": wanted an object of settings, got " + object.type_name());
   }
   cli::Layer recorded = recorded_layer(object, where);
   if (!has_encoder(invocation.output)) {
     std::erase_if(recorded, [](const cli::Given& given) {
-      return given.name == "codec" || given.name == "crf" || given.name == "pix-fmt" ||
-             given.name == "preset";
+      return given.name == "codec" || given.name == "crf" || given.name == "pix-fmt" || given.name == "preset";
     });
   }
   // The options of generate include those of decode; a recorded prompt stays in the record of a
   // decoded video.
-  cli::Invocation merged = cli::build(cli::Command::generate, invocation.operands,
-                                      cli::merge(recorded, invocation.given));
+  cli::Invocation merged =
+      cli::build(cli::Command::generate, invocation.operands, cli::merge(recorded, invocation.given));
   merged.command = invocation.command;
   const auto text_at = [&](const char* key) {
     return object.contains(key) && object[key].is_string() ? object[key].get<std::string>() : std::string{};
   };
   merged.settings_hash = text_at("model_hash");
   merged.first_frame_hash = text_at("first_frame_hash");
-  const bool has_own_loras =
-      std::ranges::find(invocation.given, "lora", &cli::Given::name) != invocation.given.end();
+  const bool has_own_loras = std::ranges::find(invocation.given, "lora", &cli::Given::name) != invocation.given.end();
   if (!has_own_loras && object.contains("lora_hash") && object["lora_hash"].is_array()) {
     for (const auto& hash : object["lora_hash"]) {
       if (hash.is_string()) merged.lora_hashes.push_back(hash.get<std::string>());

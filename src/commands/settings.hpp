@@ -17,12 +17,10 @@ constexpr int kSettingsSchema = 1;
 
 /// Everything that shaped the result of `plan`; paths lose their folders.
 io::Json settings_of(const cli::Invocation& invocation, const Plan& plan, const ModelInfo& model);
-std::string settings_text(
-    const io::Json& settings);  ///< one line; bytes that are no UTF-8 are replaced
+std::string settings_text(const io::Json& settings);  ///< one line; bytes that are no UTF-8 are replaced
 
 /// `invocation` with recorded settings under what the user gave beside them. `where` names the file
 /// in messages. Settings of an encoder are left out when the output's format has none.
-cli::Invocation with_settings(const cli::Invocation& invocation, const std::string& settings,
-                              const std::string& where);
+cli::Invocation with_settings(const cli::Invocation& invocation, const std::string& settings, const std::string& where);
 
 }  // namespace t2v::commands

@@ -47,8 +47,7 @@ ErrorCode stop_code() noexcept {
 
 void throw_if_stopped() {
   if (stop_asked()) {
-    throw Error(ErrorCode::interrupted,
-                stop_code() == ErrorCode::terminated ? "terminated" : "interrupted");
+    throw Error(ErrorCode::interrupted, stop_code() == ErrorCode::terminated ? "terminated" : "interrupted");
   }
 }
 

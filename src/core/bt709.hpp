@@ -29,9 +29,9 @@ struct Factors {
   int32_t r, g, b, offset;
 };
 
-constexpr Factors kY{fixed(kLuma* kRed), fixed(kLuma) - fixed(kLuma * kRed) - fixed(kLuma * kBlue), fixed(kLuma* kBlue),
+constexpr Factors kY{fixed(kLuma * kRed), fixed(kLuma) - fixed(kLuma* kRed) - fixed(kLuma* kBlue), fixed(kLuma* kBlue),
                      16};
-constexpr Factors kU{fixed(-kCb * kRed), fixed(-kCb * kGreen), -fixed(-kCb * kRed) - fixed(-kCb * kGreen), 128};
-constexpr Factors kV{-fixed(-kCr * kGreen) - fixed(-kCr * kBlue), fixed(-kCr * kGreen), fixed(-kCr * kBlue), 128};
+constexpr Factors kU{fixed(-kCb * kRed), fixed(-kCb* kGreen), -fixed(-kCb* kRed) - fixed(-kCb* kGreen), 128};
+constexpr Factors kV{-fixed(-kCr * kGreen) - fixed(-kCr * kBlue), fixed(-kCr* kGreen), fixed(-kCr* kBlue), 128};
 
 }  // namespace t2v::bt709

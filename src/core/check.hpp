@@ -6,12 +6,12 @@
 
 #include "t2v/error.hpp"
 
-#define T2V_CHECK(condition, sentence)                                                                  \
-  do {                                                                                                  \
-    if (!(condition)) {                                                                                 \
-      throw ::t2v::Error(::t2v::ErrorCode::internal,                                                    \
-                         std::string("a bug of t2v: ") + __FILE__ + ":" + std::to_string(__LINE__) +    \
-                             ": " + (sentence),                                                         \
-                         "please report this with the command line that caused it");                    \
-    }                                                                                                   \
+#define T2V_CHECK(condition, sentence)                                                                   \
+  do {                                                                                                   \
+    if (!(condition)) {                                                                                  \
+      throw ::t2v::Error(                                                                                \
+          ::t2v::ErrorCode::internal,                                                                    \
+          std::string("a bug of t2v: ") + __FILE__ + ":" + std::to_string(__LINE__) + ": " + (sentence), \
+          "please report this with the command line that caused it");                                    \
+    }                                                                                                    \
   } while (false)

@@ -14,8 +14,7 @@ namespace {
 /// `%*`: the message with JSON string escapes.
 class JsonMessage final : public spdlog::custom_flag_formatter {
  public:
-  void format(const spdlog::details::log_msg& message, const std::tm&,
-              spdlog::memory_buf_t& out) override {
+  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& out) override {
     static constexpr char kHex[] = "0123456789abcdef";
     for (const char c : message.payload) {
       const auto byte = static_cast<unsigned char>(c);
@@ -29,20 +28,16 @@ class JsonMessage final : public spdlog::custom_flag_formatter {
       }
     }
   }
-  std::unique_ptr<custom_flag_formatter> clone() const override {
-    return std::make_unique<JsonMessage>();
-  }
+  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<JsonMessage>(); }
 };
 
 }  // namespace
 
 void setup(int verbosity, bool json) {
-  auto logger =
-      std::make_shared<spdlog::logger>("t2v", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  auto logger = std::make_shared<spdlog::logger>("t2v", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   if (json) {
     auto formatter = std::make_unique<spdlog::pattern_formatter>();
-    formatter->add_flag<JsonMessage>('*').set_pattern(
-        R"({"event":"log","level":"%l","message":"%*"})");
+    formatter->add_flag<JsonMessage>('*').set_pattern(R"({"event":"log","level":"%l","message":"%*"})");
     logger->set_formatter(std::move(formatter));
   } else {
     logger->set_pattern("t2v: %l: %v");

@@ -112,8 +112,7 @@ std::string human_seconds(double seconds) {
     std::snprintf(text, sizeof text, "%dm %02ds", whole / 60, whole % 60);
   } else {
     const auto minutes = static_cast<int64_t>(seconds / 60);
-    std::snprintf(text, sizeof text, "%ldh %02ldm", static_cast<long>(minutes / 60),
-                  static_cast<long>(minutes % 60));
+    std::snprintf(text, sizeof text, "%ldh %02ldm", static_cast<long>(minutes / 60), static_cast<long>(minutes % 60));
   }
   return text;
 }

@@ -16,9 +16,9 @@ std::optional<std::string> closest(std::string_view word, std::span<const std::s
 /// "did you mean 'x'?" or the list of candidates.
 std::string did_you_mean(std::string_view word, std::span<const std::string> candidates);
 std::string join(std::span<const std::string> parts, std::string_view separator);
-std::string join_ints(std::span<const int64_t> values);      ///< "[1, 2, 3]"
-std::string human_bytes(int64_t bytes);                      ///< "1.41 GB" (powers of 1000)
-std::string human_seconds(double seconds);                   ///< "1m 04s", "3.2s"
-std::string replace_invalid_utf8(std::string_view text);     ///< each bad byte sequence becomes U+FFFD
+std::string join_ints(std::span<const int64_t> values);   ///< "[1, 2, 3]"
+std::string human_bytes(int64_t bytes);                   ///< "1.41 GB" (powers of 1000)
+std::string human_seconds(double seconds);                ///< "1m 04s", "3.2s"
+std::string replace_invalid_utf8(std::string_view text);  ///< each bad byte sequence becomes U+FFFD
 
 }  // namespace t2v

@@ -86,8 +86,8 @@ int64_t left_of_address_space(const fs::path& proc) {
 
 int64_t available_host_bytes(const fs::path& proc, const fs::path& cgroups) {
   const int64_t none = std::numeric_limits<int64_t>::max();
-  const int64_t least = std::min({meminfo_available(proc / "meminfo").value_or(none), left_in_groups(proc, cgroups),
-                                  left_of_address_space(proc)});
+  const int64_t least = std::min(
+      {meminfo_available(proc / "meminfo").value_or(none), left_in_groups(proc, cgroups), left_of_address_space(proc)});
   return least == none ? 0 : least;
 }
 

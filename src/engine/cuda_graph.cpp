@@ -13,12 +13,15 @@ namespace {
 
 class CudaGraph final : public GraphDevice {
  public:
-  CudaGraph(const cuda::PluginApi& api, int device) : api_(api), device_(device) { check(api_.graph_make(device, &graph_)); }
+  CudaGraph(const cuda::PluginApi& api, int device) : api_(api), device_(device) {
+    check(api_.graph_make(device, &graph_));
+  }
   ~CudaGraph() override { api_.graph_free(graph_); }
   CudaGraph(const CudaGraph&) = delete;
   CudaGraph& operator=(const CudaGraph&) = delete;
 
-  /// A recording holds the activations of a call: with weights and libraries beside them rarely more than half of the peak.
+  /// A recording holds the activations of a call: with weights and libraries beside them rarely more than half of the
+  /// peak.
   bool has_room() override {
     int64_t reserved = 0, peak = 0, free_bytes = 0, total = 0;
     check(api_.memory_reserved(device_, &reserved, &peak));

@@ -73,9 +73,12 @@ CudaKernels::CudaKernels(const cuda::PluginApi& api, c10::Device device) : api_(
   });
   has_frame_attention_ = is_proven("frame attention", device, [&](at::TensorOptions options) {
     const at::Tensor qkv = some_values({2, 16, 5, 3 * 2 * 24}, 0.37, options);
-    const at::Tensor apart = qkv.view({2, 16, 5, 3, 2, 24}).permute({3, 0, 2, 4, 1, 5}).contiguous();  // [3, B, P, N, F, D]
-    const at::Tensor wanted = at::scaled_dot_product_attention(apart[0].flatten(0, 1), apart[1].flatten(0, 1), apart[2].flatten(0, 1));
-    return std::pair{frame_attention(qkv, 2), wanted.view({2, 5, 2, 16, 24}).permute({0, 3, 1, 2, 4}).reshape({2, 16, 5, 48})};
+    const at::Tensor apart =
+        qkv.view({2, 16, 5, 3, 2, 24}).permute({3, 0, 2, 4, 1, 5}).contiguous();  // [3, B, P, N, F, D]
+    const at::Tensor wanted =
+        at::scaled_dot_product_attention(apart[0].flatten(0, 1), apart[1].flatten(0, 1), apart[2].flatten(0, 1));
+    return std::pair{frame_attention(qkv, 2),
+                     wanted.view({2, 5, 2, 16, 24}).permute({0, 3, 1, 2, 4}).reshape({2, 16, 5, 48})};
   });
   has_geglu_ = is_proven("GEGLU", device, [&](at::TensorOptions options) {
     const at::Tensor x = some_values({7, 2 * 40}, 0.37, options) * 3;

@@ -99,8 +99,9 @@ void require_cuda(int index) {
   int count = 0;
   check(api, api.device_count(&count), "looking for devices");
   if (index < 0 || index >= count) {
-    const std::string wanted =
-        count == 0 ? "a device, got none" : "an index below " + std::to_string(count) + ", got " + std::to_string(index);
+    const std::string wanted = count == 0
+                                   ? "a device, got none"
+                                   : "an index below " + std::to_string(count) + ", got " + std::to_string(index);
     throw Error(ErrorCode::no_resource, "no such device: --device cuda:" + std::to_string(index) + ": wanted " + wanted,
                 "t2v --list-devices names those that are there");
   }
@@ -116,8 +117,8 @@ std::vector<CudaDevice> cuda_devices() {
   for (int index = 0; index < count; ++index) {
     cuda::DeviceInfo info{};
     check(api, api.device_info(index, &info), "asking device " + std::to_string(index));
-    devices.push_back({index, info.name, info.capability_major, info.capability_minor, info.total_bytes,
-                       cuda_free_bytes(index)});
+    devices.push_back(
+        {index, info.name, info.capability_major, info.capability_minor, info.total_bytes, cuda_free_bytes(index)});
   }
   return devices;
 }

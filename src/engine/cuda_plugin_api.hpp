@@ -43,7 +43,8 @@ struct GroupNormJob {
   bool silu;
   float* scratch;  ///< group_norm_scratch() floats
 };
-/// Each image is cut into chunks, so that few images still fill the device: a video normalised as one has 32 groups only.
+/// Each image is cut into chunks, so that few images still fill the device: a video normalised as one has 32 groups
+/// only.
 constexpr int64_t kGroupNormChunks = 64;
 constexpr int64_t group_norm_scratch(const GroupNormJob& job) { return job.images * kGroupNormChunks * job.groups * 2; }
 
@@ -74,7 +75,7 @@ struct YuvJob {
 
 /// Functions return 0, or another number after which last_error() says what happened on this thread.
 struct PluginApi {
-  int abi;                    ///< kPluginAbi of the plug-in's build; stays the first member
+  int abi;  ///< kPluginAbi of the plug-in's build; stays the first member
   const char* (*last_error)();
   int (*device_count)(int* count);
   int (*device_info)(int device, DeviceInfo*);
@@ -87,8 +88,8 @@ struct PluginApi {
   int (*frame_attention)(int device, const FrameAttentionJob&);
   int (*geglu)(int device, const GegluJob&);
   int (*rgb_to_yuv420)(int device, const YuvJob&);
-  /// What is queued between graph_enter() and graph_leave() goes to a stream of the graph's own; with `records` it is kept
-  /// instead of run, until the next recording, unless `keep` is 0. Both wait for the device.
+  /// What is queued between graph_enter() and graph_leave() goes to a stream of the graph's own; with `records` it is
+  /// kept instead of run, until the next recording, unless `keep` is 0. Both wait for the device.
   int (*graph_make)(int device, void** graph);
   int (*graph_enter)(void* graph, int records);
   int (*graph_leave)(void* graph, int keep);

@@ -64,8 +64,7 @@ c10::Device resolve_device(const std::string& device) {
   throw Error(ErrorCode::usage, "bad value: --device: wanted auto, cpu or cuda[:N], got '" + device + "'");
 }
 
-c10::ScalarType resolve_dtype(const std::string& dtype, const c10::Device& device,
-                              c10::ScalarType cuda_dtype) {
+c10::ScalarType resolve_dtype(const std::string& dtype, const c10::Device& device, c10::ScalarType cuda_dtype) {
   if (dtype == "auto") return device.is_cuda() ? cuda_dtype : c10::ScalarType::Float;
   std::vector<std::string> known{"auto"};
   for (const auto& [name, type] : kDtypes) {

@@ -35,8 +35,7 @@ at::Tensor to_tensor(const Latents& latents) {
 
 void save_latents(const std::filesystem::path& file, const Latents& latents) {
   const io::NamedTensor tensor{
-      "latents",
-      {io::DType::f32, latents.shape, {}, std::as_bytes(std::span<const float>(latents.data))}};
+      "latents", {io::DType::f32, latents.shape, {}, std::as_bytes(std::span<const float>(latents.data))}};
   io::write_safetensors(file, {&tensor, 1}, {{"settings", latents.settings}});
 }
 

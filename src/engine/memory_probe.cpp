@@ -33,7 +33,7 @@ class CountingAllocator final : public c10::Allocator {
 
   static inline std::atomic<int64_t> live = 0, peak = 0;
   static inline std::atomic<int64_t> in_heap = 0, heap_peak = 0;  // blocks too small for pages of their own
-  static inline std::atomic<int64_t> resident_peak = 0;           // the heap does not shrink while large blocks come and go
+  static inline std::atomic<int64_t> resident_peak = 0;  // the heap does not shrink while large blocks come and go
 
  private:
   static void count(int64_t bytes) {

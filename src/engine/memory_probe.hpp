@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a network call costs, without doing it: the call runs on meta tensors (shapes without data) under an allocator that
-// only counts.
+// What a network call costs, without doing it: the call runs on meta tensors (shapes without data) under an allocator
+// that only counts.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,9 @@ namespace t2v::engine {
 
 struct CallCost {
   int64_t peak_bytes = 0;  ///< of tensors alive at the same time; those that existed before do not count
-  int64_t heap_bytes = 0;  ///< resident for them on the CPU: with the holes that blocks of changing sizes leave in the heap
-  int64_t flops = 0;       ///< see tensor/flops.hpp
+  int64_t heap_bytes =
+      0;              ///< resident for them on the CPU: with the holes that blocks of changing sizes leave in the heap
+  int64_t flops = 0;  ///< see tensor/flops.hpp
 
   int64_t taken_on(c10::Device device) const { return device.is_cpu() ? heap_bytes : peak_bytes; }
 };

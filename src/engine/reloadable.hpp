@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A network that is loaded when it is needed, and again: in fp32, for the calls whose numbers its own precision can't hold, or
-// where its memory was given to others in between.
+// A network that is loaded when it is needed, and again: in fp32, for the calls whose numbers its own precision can't
+// hold, or where its memory was given to others in between.
 #pragma once
 
 #include <functional>

@@ -109,7 +109,8 @@ void restore(const RunState& kept, const RunParts& parts, int64_t steps) {
   const Named history = part(kept, kScheduler, device);
   for (const auto& [name, tensor] : history) {
     const bool fits = tensor.is_floating_point() && (tensor.dim() == 0 || tensor.sizes() == latents.sizes());
-    if (!fits) bad_state("sampler's " + name + ": wanted " + join_ints(latents.sizes()) + ", got " + join_ints(tensor.sizes()));
+    if (!fits)
+      bad_state("sampler's " + name + ": wanted " + join_ints(latents.sizes()) + ", got " + join_ints(tensor.sizes()));
   }
   try {
     parts.rng.set_state(random);
@@ -128,10 +129,9 @@ void save_run_state(const std::filesystem::path& file, const RunState& state, co
     if (!dtype) bad_state(name + ": unknown dtype " + array.dtype);
     tensors.push_back({name, {*dtype, array.shape, {}, std::span(array.bytes)}});
   }
-  io::write_safetensors(file, tensors,
-                        {{kAbout, about},
-                         {kDone, std::to_string(state.steps_done)},
-                         {kSteps, std::to_string(state.steps)}});
+  io::write_safetensors(
+      file, tensors,
+      {{kAbout, about}, {kDone, std::to_string(state.steps_done)}, {kSteps, std::to_string(state.steps)}});
 }
 
 std::optional<std::string> about_run_state(const io::TensorFile& file) {
@@ -144,17 +144,19 @@ KeptRun load_run_state(const std::filesystem::path& path) {
   const auto file = io::open_tensor_file(path);
   const auto about = about_run_state(*file);
   if (!about) {
-    throw Error(ErrorCode::bad_input, "bad run state: " + path.string() + ": wanted the state of an unfinished run, got " +
-                                          (file->tensors().contains("latents") ? "finished latents" : "something else"),
+    throw Error(ErrorCode::bad_input,
+                "bad run state: " + path.string() + ": wanted the state of an unfinished run, got " +
+                    (file->tensors().contains("latents") ? "finished latents" : "something else"),
                 file->tensors().contains("latents") ? "t2v decode makes the video of latents"
                                                     : "--checkpoint-every writes such a file");
   }
-  KeptRun kept{.state = {.steps_done = number(file->metadata(), kDone), .steps = number(file->metadata(), kSteps), .arrays = {}},
-               .about = *about};
+  KeptRun kept{
+      .state = {.steps_done = number(file->metadata(), kDone), .steps = number(file->metadata(), kSteps), .arrays = {}},
+      .about = *about};
   for (const auto& [name, view] : file->tensors()) {
     if (!view.strides.empty()) bad_state(name + ": wanted a plain tensor");
-    kept.state.arrays[name] = {std::string(io::dtype_name(view.dtype)), view.shape,
-                               {view.bytes.begin(), view.bytes.end()}};
+    kept.state.arrays[name] = {
+        std::string(io::dtype_name(view.dtype)), view.shape, {view.bytes.begin(), view.bytes.end()}};
   }
   return kept;
 }

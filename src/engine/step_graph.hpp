@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A network's call recorded once and replayed in the steps after: the thousand kernels of a UNet then cost one launch (CUDA
-// graphs). A recording is used only where it gave, for another step's input, the very bits of the call itself and gave them
-// sooner; everything else is computed as if there were none.
+// A network's call recorded once and replayed in the steps after: the thousand kernels of a UNet then cost one launch
+// (CUDA graphs). A recording is used only where it gave, for another step's input, the very bits of the call itself and
+// gave them sooner; everything else is computed as if there were none.
 #pragma once
 
 #include <functional>
@@ -15,7 +15,8 @@
 
 namespace t2v::engine {
 
-/// Where work can be recorded: a CUDA device (engine/cuda_graph.hpp). Any function may throw; the recording is then given up.
+/// Where work can be recorded: a CUDA device (engine/cuda_graph.hpp). Any function may throw; the recording is then
+/// given up.
 class GraphDevice {
  public:
   virtual ~GraphDevice() = default;
@@ -35,7 +36,8 @@ class StepGraph {
   using Work = std::function<at::Tensor(const std::vector<at::Tensor>&)>;
   using MakeDevice = std::function<std::unique_ptr<GraphDevice>()>;
 
-  /// Recording costs about two calls, so with fewer than kMinCalls to come nothing is recorded; nor with an empty `make`.
+  /// Recording costs about two calls, so with fewer than kMinCalls to come nothing is recorded; nor with an empty
+  /// `make`.
   StepGraph(MakeDevice make, int64_t calls);
   static constexpr int64_t kMinCalls = 8;
 

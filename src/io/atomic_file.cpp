@@ -112,9 +112,7 @@ fs::path follow_links(fs::path target) {
   return target;
 }
 
-fs::path folder_of(const fs::path& target) {
-  return target.has_parent_path() ? target.parent_path() : fs::path(".");
-}
+fs::path folder_of(const fs::path& target) { return target.has_parent_path() ? target.parent_path() : fs::path("."); }
 
 /// rename that fails with EEXIST instead of replacing.
 int rename_new(const char* from, const char* to) {
@@ -144,15 +142,13 @@ void check_output_target(const fs::path& target, IfExists if_exists) {
     fail(target, "wanted a file name, got a folder");
   }
   if (target.filename().string().size() > kMaxNameBytes) {
-    fail(target, "wanted a name of at most 255 bytes, got " +
-                     std::to_string(target.filename().string().size()));
+    fail(target, "wanted a name of at most 255 bytes, got " + std::to_string(target.filename().string().size()));
   }
   struct stat info {};
   if (stat(target.c_str(), &info) == 0) {
     if (S_ISDIR(info.st_mode)) fail(target, "wanted a file name, got a folder");
     if (!S_ISREG(info.st_mode)) {
-      fail(target, "wanted a regular file, got a device, pipe or socket",
-           "use '-' to write to standard output");
+      fail(target, "wanted a regular file, got a device, pipe or socket", "use '-' to write to standard output");
     }
     if (if_exists == IfExists::refuse) fail_exists(target);
   } else if (errno != ENOENT) {
@@ -161,8 +157,7 @@ void check_output_target(const fs::path& target, IfExists if_exists) {
   const fs::path folder = folder_of(target);
   if (stat(folder.c_str(), &info) != 0) {
     const int error = errno;
-    if (error == ENOENT)
-      fail(target, "the folder " + folder.string() + " does not exist", "create it first");
+    if (error == ENOENT) fail(target, "the folder " + folder.string() + " does not exist", "create it first");
     fail_errno(folder, "stat", error);
   }
   if (!S_ISDIR(info.st_mode)) fail(target, folder.string() + " is not a folder");
@@ -179,8 +174,7 @@ AtomicFile::AtomicFile(const fs::path& target, IfExists if_exists)
   for (int attempt = 0; attempt < 16; ++attempt) {
     char digits[9];
     std::snprintf(digits, sizeof digits, "%08x", static_cast<unsigned>(random()));
-    temp_ = folder /
-            (prefix + std::to_string(getpid()) + "-" + tag + digits + std::string(kTempSuffix));
+    temp_ = folder / (prefix + std::to_string(getpid()) + "-" + tag + digits + std::string(kTempSuffix));
     fd_ = open(temp_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd_ >= 0 || errno != EEXIST) break;
   }
@@ -211,8 +205,7 @@ AtomicFile& AtomicFile::operator=(AtomicFile&& other) noexcept {
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    const ssize_t written =
-        ::write(fd_, bytes.data(), std::min<size_t>(bytes.size(), size_t{1} << 30));
+    const ssize_t written = ::write(fd_, bytes.data(), std::min<size_t>(bytes.size(), size_t{1} << 30));
     if (written < 0) {
       if (errno == EINTR) continue;
       fail_errno(target_, "write", errno);

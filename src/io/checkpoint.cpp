@@ -36,23 +36,21 @@ bool is_folder(const fs::path& path) {
 /// Component keys become folder names, so nothing but a plain word is taken.
 bool is_component_name(std::string_view name) {
   return !name.empty() && name.size() <= 64 &&
-         std::all_of(name.begin(), name.end(),
-                     [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '-'; });
+         std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '-'; });
 }
 
 /// The config file names to try, the likeliest for this kind of component first.
 std::vector<std::string_view> config_names(const Component& component) {
-  std::vector<std::string_view> names{"config.json", "scheduler_config.json",
-                                      "tokenizer_config.json", "preprocessor_config.json"};
+  std::vector<std::string_view> names{"config.json", "scheduler_config.json", "tokenizer_config.json",
+                                      "preprocessor_config.json"};
   const std::string_view kind = component.class_name;
   const auto is = [&](std::string_view in_class, std::string_view in_name) {
     return kind.find(in_class) != kind.npos || component.name.find(in_name) != std::string::npos;
   };
-  const size_t first =
-      is("Scheduler", "scheduler")                                                      ? 1
-      : is("Tokenizer", "tokenizer")                                                    ? 2
-      : is("ImageProcessor", "image_processor") || is("Extractor", "feature_extractor") ? 3
-                                                                                        : 0;
+  const size_t first = is("Scheduler", "scheduler")                                                      ? 1
+                       : is("Tokenizer", "tokenizer")                                                    ? 2
+                       : is("ImageProcessor", "image_processor") || is("Extractor", "feature_extractor") ? 3
+                                                                                                         : 0;
   std::rotate(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(first),
               names.begin() + static_cast<std::ptrdiff_t>(first) + 1);
   return names;
@@ -91,22 +89,19 @@ std::string class_in_config(const fs::path& file) {
 /// One `name: [library, class]` of model_index.json, or nothing for an option or an absent part.
 /// The library is not looked at: real files name modules that exist nowhere (zeroscope_v2_XL,
 /// Show-1).
-std::optional<std::string> component_class(const std::string& name, const Json& value,
-                                           const std::string& where) {
+std::optional<std::string> component_class(const std::string& name, const Json& value, const std::string& where) {
   if (!value.is_array() || value.size() != 2) return std::nullopt;
   if (value[0].is_null() && value[1].is_null()) return std::nullopt;
   const bool is_pair = (value[0].is_string() || value[0].is_null()) && value[1].is_string();
   if (!is_pair) {
     // Two numbers or booleans are an option that happens to be a pair.
-    if (!value[0].is_string() && !value[1].is_string() && !value[0].is_null() &&
-        !value[1].is_null())
+    if (!value[0].is_string() && !value[1].is_string() && !value[0].is_null() && !value[1].is_null())
       return std::nullopt;
-    throw bad_model(where, printable(name) + ": wanted [library, class] or [null, null], got " +
-                               printable(value.dump(), 80));
+    throw bad_model(where,
+                    printable(name) + ": wanted [library, class] or [null, null], got " + printable(value.dump(), 80));
   }
   if (!is_component_name(name)) {
-    throw bad_model(where, "wanted a component name of letters, digits, '_' and '-', got '" +
-                               printable(name) + "'");
+    throw bad_model(where, "wanted a component name of letters, digits, '_' and '-', got '" + printable(name) + "'");
   }
   return value[1].get<std::string>();
 }
@@ -120,8 +115,7 @@ Config Component::config() const {
     return Config::load(*file);
   }
   const auto names = config_names(*this);
-  if (!is_folder(path))
-    throw bad_model(path.string(), "the folder of component '" + name + "' is missing");
+  if (!is_folder(path)) throw bad_model(path.string(), "the folder of component '" + name + "' is missing");
   throw bad_model(path.string(), "wanted " + std::string(names.front()) + ", got no such file");
 }
 
@@ -146,16 +140,15 @@ std::shared_ptr<const TensorFile> Component::weights(std::string_view variant) c
   if (shown_weights) return shown_weights;
   const auto file = find_weights(variant);
   if (!file) {
-    throw bad_model(path.string(),
-                    "wanted weights of '" + name +
-                        "' (diffusion_pytorch_model or model, .safetensors or .bin), got none",
-                    is_folder(path) ? "download the weight files of this folder"
-                                    : "the folder is missing: download the whole model");
+    throw bad_model(
+        path.string(),
+        "wanted weights of '" + name + "' (diffusion_pytorch_model or model, .safetensors or .bin), got none",
+        is_folder(path) ? "download the weight files of this folder"
+                        : "the folder is missing: download the whole model");
   }
   if (weight_file.empty()) refuse_foreign_link(*file, path.parent_path());
   const std::string file_name = file->filename().string();
-  const bool is_index =
-      file_name.ends_with(".json") && file_name.find(".index.") != std::string::npos;
+  const bool is_index = file_name.ends_with(".json") && file_name.find(".index.") != std::string::npos;
   return is_index ? open_sharded(*file) : open_tensor_file(*file);
 }
 
@@ -169,9 +162,8 @@ Checkpoint Checkpoint::open(const fs::path& folder) {
   const fs::path index_file = folder / "model_index.json";
   if (!is_there(index_file)) {
     throw bad_model(where, "wanted a model folder with model_index.json, got a folder without",
-                    is_there(folder / "config.json")
-                        ? "this is one component; give the folder above it"
-                        : "give a folder in diffusers' layout");
+                    is_there(folder / "config.json") ? "this is one component; give the folder above it"
+                                                     : "give a folder in diffusers' layout");
   }
   refuse_foreign_link(index_file, folder);
   Checkpoint checkpoint;
@@ -187,8 +179,7 @@ Checkpoint Checkpoint::open(const fs::path& folder) {
   return checkpoint;
 }
 
-Checkpoint Checkpoint::made_of(fs::path path, Config index,
-                               std::map<std::string, Component, std::less<>> components) {
+Checkpoint Checkpoint::made_of(fs::path path, Config index, std::map<std::string, Component, std::less<>> components) {
   Checkpoint checkpoint;
   checkpoint.path_ = std::move(path);
   checkpoint.index_ = std::make_shared<const Config>(std::move(index));
@@ -197,9 +188,7 @@ Checkpoint Checkpoint::made_of(fs::path path, Config index,
   return checkpoint;
 }
 
-bool Checkpoint::has(std::string_view name) const {
-  return components_.find(name) != components_.end();
-}
+bool Checkpoint::has(std::string_view name) const { return components_.find(name) != components_.end(); }
 
 const Component& Checkpoint::component(std::string_view name) const {
   if (const auto it = components_.find(name); it != components_.end()) return it->second;
@@ -209,17 +198,14 @@ const Component& Checkpoint::component(std::string_view name) const {
   if (name == "vae") hint = "--vae PATH gives an autoencoder";
   if (name == "text_encoder") hint = "--text-encoder PATH gives one";
   throw bad_model(path_.string(),
-                  "wanted a component '" + std::string(name) + "', got " +
-                      (names.empty() ? "none" : join(names, ", ")),
+                  "wanted a component '" + std::string(name) + "', got " + (names.empty() ? "none" : join(names, ", ")),
                   hint);
 }
 
 void Checkpoint::override_component(std::string_view name, const fs::path& path) {
-  if (!is_there(path))
-    throw bad_model(path.string(), "no such file or folder to replace '" + std::string(name) + "'");
+  if (!is_there(path)) throw bad_model(path.string(), "no such file or folder to replace '" + std::string(name) + "'");
   Component& component =
-      components_.try_emplace(std::string(name), Component{std::string(name), "", path})
-          .first->second;
+      components_.try_emplace(std::string(name), Component{std::string(name), "", path}).first->second;
   if (is_folder(path)) {
     // A whole model stands for its part of that name.
     const bool is_model = is_there(path / "model_index.json") && is_folder(path / name);
@@ -240,8 +226,7 @@ void Checkpoint::override_component(std::string_view name, const fs::path& path)
     }
   }
   if (const auto config = find_config(component)) {
-    if (const auto class_name = class_in_config(*config); !class_name.empty())
-      component.class_name = class_name;
+    if (const auto class_name = class_in_config(*config); !class_name.empty()) component.class_name = class_name;
   }
 }
 

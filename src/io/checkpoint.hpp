@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A checkpoint: diffusers' folder layout (model_index.json and its component folders), or the same parts out of one file.
+// A checkpoint: diffusers' folder layout (model_index.json and its component folders), or the same parts out of one
+// file.
 #pragma once
 
 #include <filesystem>
@@ -17,10 +18,11 @@ namespace t2v::io {
 /// One component folder: config.json (or scheduler_config.json, ...) and the weight files beside it. A part of a single
 /// file has both derived from that file instead (single_file.hpp).
 struct Component {
-  std::string name;            ///< "unet"
-  std::string class_name;      ///< "UNet3DConditionModel", from model_index.json (or config.json's _class_name / architectures)
-  std::filesystem::path path;  ///< the folder
-  std::filesystem::path weight_file = {};  ///< set when one file replaces the folder's weights
+  std::string name;  ///< "unet"
+  std::string
+      class_name;  ///< "UNet3DConditionModel", from model_index.json (or config.json's _class_name / architectures)
+  std::filesystem::path path;                            ///< the folder
+  std::filesystem::path weight_file = {};                ///< set when one file replaces the folder's weights
   std::shared_ptr<const Json> derived_config = {};       ///< stands for the config file
   std::shared_ptr<const TensorFile> shown_weights = {};  ///< stands for what weight_file holds
 
@@ -47,8 +49,8 @@ class Checkpoint {
   /// Error{bad_input} when absent, with the list of those present.
   const Component& component(std::string_view name) const;
   const std::map<std::string, Component, std::less<>>& components() const { return components_; }
-  /// Replaces a component by another folder, or by a weight file. One in an original spelling brings its config; else it is
-  /// the config.json beside the file, else the old one.
+  /// Replaces a component by another folder, or by a weight file. One in an original spelling brings its config; else
+  /// it is the config.json beside the file, else the old one.
   void override_component(std::string_view name, const std::filesystem::path& path);
 
  private:
@@ -58,13 +60,15 @@ class Checkpoint {
   std::map<std::string, Component, std::less<>> components_;
 };
 
-/// Where a model name is looked up: as a path, then $T2V_MODELS, the install's share/t2v/models, the source tree's models/.
+/// Where a model name is looked up: as a path, then $T2V_MODELS, the install's share/t2v/models, the source tree's
+/// models/.
 std::filesystem::path resolve_model(const std::string& path_or_name);
 /// Where a LoRA is looked up: as a path; a name without folders also in those places and their `loras` folders.
 std::filesystem::path resolve_lora(const std::string& path_or_name);
 /// All models found in those places (folders with a model_index.json, single-file checkpoints).
 std::vector<std::filesystem::path> find_models();
-/// A file or folder of the installation's own share/t2v/models (or the source tree's). Error{bad_input} when it is not there.
+/// A file or folder of the installation's own share/t2v/models (or the source tree's). Error{bad_input} when it is not
+/// there.
 std::filesystem::path own_file(const std::string& name);
 
 /// Hex digest over configs and weight headers (names, dtypes, shapes) plus each weight file's size and samples of its

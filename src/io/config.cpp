@@ -18,20 +18,16 @@ constexpr size_t kMaxKeys = 1000;
 /// What a value looks like in a message: its text when short, else its type.
 std::string describe(const Json& value) {
   switch (value.type()) {
-    case Json::value_t::object:
-      return "an object";
-    case Json::value_t::array:
-      return "a list of " + std::to_string(value.size());
-    case Json::value_t::string:
-      return "the string '" + printable(value.get_ref<const std::string&>(), 60) + "'";
+    case Json::value_t::object: return "an object";
+    case Json::value_t::array: return "a list of " + std::to_string(value.size());
+    case Json::value_t::string: return "the string '" + printable(value.get_ref<const std::string&>(), 60) + "'";
     case Json::value_t::number_float: {
       const double number = value.get<double>();
       if (std::isnan(number)) return "NaN";
       if (std::isinf(number)) return number > 0 ? "Infinity" : "-Infinity";
       break;
     }
-    default:
-      break;
+    default: break;
   }
   return value.dump();
 }
@@ -55,13 +51,12 @@ struct Reader {
   std::string_view key;
 
   [[noreturn]] void fail(const std::string& wanted, const std::string& got) const {
-    throw Error(ErrorCode::bad_input, "bad config: " + where + ": " + printable(key, 60) +
-                                          ": wanted " + wanted + ", got " + got);
+    throw Error(ErrorCode::bad_input,
+                "bad config: " + where + ": " + printable(key, 60) + ": wanted " + wanted + ", got " + got);
   }
   int64_t integer(const Json& value, int64_t min, int64_t max) const {
-    const bool fits = value.is_number_unsigned()
-                          ? value.get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX)
-                          : value.is_number_integer();
+    const bool fits = value.is_number_unsigned() ? value.get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX)
+                                                 : value.is_number_integer();
     if (!fits) fail(wanted_integer(min, max), describe(value));
     const auto number = value.get<int64_t>();
     if (number < min || number > max) fail(wanted_integer(min, max), describe(value));
@@ -95,16 +90,13 @@ struct Reader {
 
 }  // namespace
 
-Config::Config(Json object, std::string where)
-    : object_(std::move(object)), where_(std::move(where)) {
+Config::Config(Json object, std::string where) : object_(std::move(object)), where_(std::move(where)) {
   if (!object_.is_object()) {
-    throw Error(ErrorCode::bad_input,
-                "bad config: " + where_ + ": wanted an object, got " + describe(object_));
+    throw Error(ErrorCode::bad_input, "bad config: " + where_ + ": wanted an object, got " + describe(object_));
   }
   if (object_.size() > kMaxKeys) {
-    throw Error(ErrorCode::bad_input, "bad config: " + where_ + ": wanted at most " +
-                                          std::to_string(kMaxKeys) + " keys, got " +
-                                          std::to_string(object_.size()));
+    throw Error(ErrorCode::bad_input, "bad config: " + where_ + ": wanted at most " + std::to_string(kMaxKeys) +
+                                          " keys, got " + std::to_string(object_.size()));
   }
 }
 
@@ -123,8 +115,7 @@ bool Config::has(std::string_view key) const {
   return it != object_.end() && !it->is_null();
 }
 
-int64_t Config::get_int(std::string_view key, std::optional<int64_t> fallback, int64_t min,
-                        int64_t max) const {
+int64_t Config::get_int(std::string_view key, std::optional<int64_t> fallback, int64_t min, int64_t max) const {
   const Reader reader{where_, key};
   if (const Json* value = find(key)) return reader.integer(*value, min, max);
   if (!fallback) reader.missing(wanted_integer(min, max));
@@ -155,8 +146,8 @@ std::string Config::get_string(std::string_view key, std::optional<std::string> 
   return *fallback;
 }
 
-std::vector<std::string> Config::get_strings(
-    std::string_view key, std::optional<std::vector<std::string>> fallback) const {
+std::vector<std::string> Config::get_strings(std::string_view key,
+                                             std::optional<std::vector<std::string>> fallback) const {
   const Reader reader{where_, key};
   if (const Json* value = find(key)) {
     return reader.list<std::string>(*value, [&](const Json& one) { return reader.text(one); });
@@ -165,8 +156,7 @@ std::vector<std::string> Config::get_strings(
   return *fallback;
 }
 
-std::vector<double> Config::get_doubles(std::string_view key,
-                                        std::optional<std::vector<double>> fallback) const {
+std::vector<double> Config::get_doubles(std::string_view key, std::optional<std::vector<double>> fallback) const {
   const Reader reader{where_, key};
   if (const Json* value = find(key)) {
     return reader.list<double>(*value, [&](const Json& one) { return reader.number(one); });
@@ -175,9 +165,8 @@ std::vector<double> Config::get_doubles(std::string_view key,
   return *fallback;
 }
 
-std::vector<int64_t> Config::get_ints(std::string_view key, size_t count,
-                                      std::optional<std::vector<int64_t>> fallback, int64_t min,
-                                      int64_t max) const {
+std::vector<int64_t> Config::get_ints(std::string_view key, size_t count, std::optional<std::vector<int64_t>> fallback,
+                                      int64_t min, int64_t max) const {
   const Reader reader{where_, key};
   const std::string wanted = "a list of " + std::to_string(count) + " integers";
   const Json* value = find(key);
@@ -187,17 +176,14 @@ std::vector<int64_t> Config::get_ints(std::string_view key, size_t count,
   }
   if (!value->is_array()) return std::vector<int64_t>(count, reader.integer(*value, min, max));
   if (value->size() != count) reader.fail(wanted, describe(*value));
-  return reader.list<int64_t>(*value,
-                              [&](const Json& one) { return reader.integer(one, min, max); });
+  return reader.list<int64_t>(*value, [&](const Json& one) { return reader.integer(one, min, max); });
 }
 
-std::vector<int64_t> Config::get_int_list(std::string_view key,
-                                          std::optional<std::vector<int64_t>> fallback, int64_t min,
-                                          int64_t max) const {
+std::vector<int64_t> Config::get_int_list(std::string_view key, std::optional<std::vector<int64_t>> fallback,
+                                          int64_t min, int64_t max) const {
   const Reader reader{where_, key};
   if (const Json* value = find(key)) {
-    return reader.list<int64_t>(*value,
-                                [&](const Json& one) { return reader.integer(one, min, max); });
+    return reader.list<int64_t>(*value, [&](const Json& one) { return reader.integer(one, min, max); });
   }
   if (!fallback) reader.missing("a list of integers");
   return *fallback;
@@ -206,9 +192,8 @@ std::vector<int64_t> Config::get_int_list(std::string_view key,
 void Config::require(std::string_view key, const Json& allowed, std::string_view why) const {
   const Json* value = find(key);
   if (!value || *value == allowed) return;
-  throw Error(ErrorCode::unsupported, "not supported: " + where_ + ": " + std::string(key) +
-                                          ": wanted " + describe(allowed) + ", got " +
-                                          describe(*value) +
+  throw Error(ErrorCode::unsupported, "not supported: " + where_ + ": " + std::string(key) + ": wanted " +
+                                          describe(allowed) + ", got " + describe(*value) +
                                           (why.empty() ? "" : " (" + std::string(why) + ")"));
 }
 

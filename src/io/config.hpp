@@ -20,7 +20,7 @@ using Json = nlohmann::ordered_json;
 struct JsonLimits {
   size_t max_bytes = size_t{1} << 20;  ///< of the text
   int max_depth = 16;
-  bool allow_nonfinite = false;  ///< accept the literals Infinity, -Infinity, NaN (Python writes them)
+  bool allow_nonfinite = false;        ///< accept the literals Infinity, -Infinity, NaN (Python writes them)
   size_t max_items = size_t{1} << 21;  ///< values and keys together
 };
 
@@ -37,8 +37,8 @@ class Config {
   static Config load(const std::filesystem::path& file);
 
   bool has(std::string_view key) const;  ///< present and not null
-  int64_t get_int(std::string_view key, std::optional<int64_t> fallback = std::nullopt,
-                  int64_t min = INT64_MIN, int64_t max = INT64_MAX) const;
+  int64_t get_int(std::string_view key, std::optional<int64_t> fallback = std::nullopt, int64_t min = INT64_MIN,
+                  int64_t max = INT64_MAX) const;
   double get_double(std::string_view key, std::optional<double> fallback = std::nullopt) const;
   bool get_bool(std::string_view key, std::optional<bool> fallback = std::nullopt) const;
   std::string get_string(std::string_view key, std::optional<std::string> fallback = std::nullopt) const;
@@ -48,11 +48,10 @@ class Config {
                                   std::optional<std::vector<double>> fallback = std::nullopt) const;
   /// A list of `count` integers; a scalar in the file stands for `count` copies (diffusers' habit).
   std::vector<int64_t> get_ints(std::string_view key, size_t count,
-                                std::optional<std::vector<int64_t>> fallback = std::nullopt,
-                                int64_t min = INT64_MIN, int64_t max = INT64_MAX) const;
+                                std::optional<std::vector<int64_t>> fallback = std::nullopt, int64_t min = INT64_MIN,
+                                int64_t max = INT64_MAX) const;
   /// A list of integers of any length.
-  std::vector<int64_t> get_int_list(std::string_view key,
-                                    std::optional<std::vector<int64_t>> fallback = std::nullopt,
+  std::vector<int64_t> get_int_list(std::string_view key, std::optional<std::vector<int64_t>> fallback = std::nullopt,
                                     int64_t min = INT64_MIN, int64_t max = INT64_MAX) const;
 
   /// Refuses a key that is known but not implemented: Error{unsupported} unless it is absent, null or equals `allowed`.

@@ -46,8 +46,7 @@ void hash_weights(Sha256& hash, const Component& component, const fs::path& file
     for (const int64_t size : view.shape) hash_number(hash, static_cast<uint64_t>(size));
   }
   if (!file.filename().string().ends_with(".json")) return hash_file(hash, file);
-  for (const auto& shard : load_shard_index(file).files)
-    hash_file(hash, file.parent_path() / shard);
+  for (const auto& shard : load_shard_index(file).files) hash_file(hash, file.parent_path() / shard);
 }
 
 /// Files that shape the result without being weights: configs, vocabularies, merges, spiece.model.

@@ -20,8 +20,7 @@ using TensorMap = std::map<std::string, TensorView, std::less<>>;
 /// The tensors of one mapped file, whatever its format.
 class MappedTensorFile final : public TensorFile {
  public:
-  MappedTensorFile(std::shared_ptr<const MmapFile> file, TensorMap tensors,
-                   std::map<std::string, std::string> metadata)
+  MappedTensorFile(std::shared_ptr<const MmapFile> file, TensorMap tensors, std::map<std::string, std::string> metadata)
       : file_(std::move(file)), tensors_(std::move(tensors)), metadata_(std::move(metadata)) {}
   const TensorMap& tensors() const override { return tensors_; }
   const std::map<std::string, std::string>& metadata() const override { return metadata_; }
@@ -30,8 +29,7 @@ class MappedTensorFile final : public TensorFile {
   void release(const TensorView& view) const override { file_->release(view.bytes); }
 
  private:
-  std::shared_ptr<const MmapFile>
-      file_;  // shared with nobody else after opening; keeps the views alive
+  std::shared_ptr<const MmapFile> file_;  // shared with nobody else after opening; keeps the views alive
   TensorMap tensors_;
   std::map<std::string, std::string> metadata_;
 };

@@ -24,7 +24,8 @@ thread_local size_t stb_budget = 0;
 // What a failed assertion, which leaves stb's functions as an exception, would leak.
 thread_local std::unordered_set<void*> stb_blocks;
 
-// Zeros: stb 2.27 reads the Huffman tables that a picture names and never defines, beyond their ends where they hold anything.
+// Zeros: stb 2.27 reads the Huffman tables that a picture names and never defines, beyond their ends where they hold
+// anything.
 void* stb_malloc(size_t size) {
   void* block = size > stb_budget ? nullptr : std::calloc(1, size);
   if (block) stb_blocks.insert(block);
@@ -87,8 +88,7 @@ constexpr size_t kMaxFileBytes = size_t{256} << 20;
 constexpr std::string_view kPngSignature("\x89PNG\r\n\x1a\n", 8);
 
 Error bad_image(const std::string& where, const std::string& what) {
-  return Error(ErrorCode::bad_input, "bad image: " + where + ": " + what,
-               "give a PNG or JPEG file");
+  return Error(ErrorCode::bad_input, "bad image: " + where + ": " + what, "give a PNG or JPEG file");
 }
 
 uint32_t big32(std::span<const std::byte> bytes) {
@@ -108,8 +108,7 @@ uint32_t crc32(std::span<const std::byte> bytes) {
     return rows;
   }();
   uint32_t crc = 0xFFFFFFFF;
-  for (const std::byte byte : bytes)
-    crc = table[(crc ^ std::to_integer<uint32_t>(byte)) & 0xFF] ^ crc >> 8;
+  for (const std::byte byte : bytes) crc = table[(crc ^ std::to_integer<uint32_t>(byte)) & 0xFF] ^ crc >> 8;
   return ~crc;
 }
 
@@ -129,8 +128,7 @@ std::vector<PngChunk> png_chunks(std::span<const std::byte> bytes, const std::st
   size_t position = 8;
   while (true) {
     const auto rest = bytes.subspan(position);
-    if (rest.size() < 12 || big32(rest) > rest.size() - 12)
-      throw bad_image(where, "the PNG is cut short");
+    if (rest.size() < 12 || big32(rest) > rest.size() - 12) throw bad_image(where, "the PNG is cut short");
     const size_t size = big32(rest);
     const std::string_view type(reinterpret_cast<const char*>(rest.data()) + 4, 4);
     // Only in chunks a picture can't do without (upper case): PIL lets the others pass as well.
@@ -168,11 +166,10 @@ int tiff_orientation(std::span<const std::byte> tiff) {
 }
 
 /// stb 2.27 writes past its tables when the code counts of a Huffman table add up to more than 256
-/// (fixed in 2.28), and takes the last of 256 for its mark of a long code. No encoder needs so many: there are 176 symbols of
-/// 8-bit pictures. `data` starts behind the length of a DHT segment; what goes past it is
-/// refused, because stb would read on behind it.
-void check_huffman_tables(std::span<const std::byte> data, size_t segment_size,
-                          const std::string& where) {
+/// (fixed in 2.28), and takes the last of 256 for its mark of a long code. No encoder needs so many: there are 176
+/// symbols of 8-bit pictures. `data` starts behind the length of a DHT segment; what goes past it is refused, because
+/// stb would read on behind it.
+void check_huffman_tables(std::span<const std::byte> data, size_t segment_size, const std::string& where) {
   size_t left = segment_size;
   while (left > 0) {
     size_t codes = 0;
@@ -209,8 +206,7 @@ int inspect_jpeg(std::span<const std::byte> bytes, const std::string& where) {
     const auto data = rest.first(std::min(rest.size(), size - 2));
     if (marker == 0xC4) check_huffman_tables(rest, size - 2, where);
     if (marker == 0xDA) has_scan = true;
-    if (marker == 0xE1 && orientation == 1 && data.size() > 6 &&
-        std::memcmp(data.data(), "Exif\0\0", 6) == 0) {
+    if (marker == 0xE1 && orientation == 1 && data.size() > 6 && std::memcmp(data.data(), "Exif\0\0", 6) == 0) {
       orientation = tiff_orientation(data.subspan(6));
     }
     position += std::min(size, bytes.size() - position);
@@ -233,10 +229,8 @@ Image oriented(Image image, int orientation) {
   const bool swaps_axes = orientation >= 5;
   Image out{swaps_axes ? image.height : image.width, swaps_axes ? image.width : image.height, {}};
   out.rgb.resize(image.rgb.size());
-  const bool from_right =
-      orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
-  const bool from_bottom =
-      orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+  const bool from_right = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+  const bool from_bottom = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
   for (int64_t y = 0; y < out.height; ++y) {
     for (int64_t x = 0; x < out.width; ++x) {
       int64_t source_x = swaps_axes ? y : x, source_y = swaps_axes ? x : y;
@@ -252,13 +246,13 @@ Image oriented(Image image, int orientation) {
 /// Bytes a single allocation of stb may take: raw data of 16-bit RGBA, some slack for small
 /// pictures.
 size_t decode_limit(int64_t width, int64_t height, size_t file_bytes) {
-  return static_cast<size_t>(width + 16) * static_cast<size_t>(height + 16) * 8 * 2 +
-         2 * file_bytes + (size_t{1} << 20);
+  return static_cast<size_t>(width + 16) * static_cast<size_t>(height + 16) * 8 * 2 + 2 * file_bytes +
+         (size_t{1} << 20);
 }
 
-/// No picture of this size takes fewer bytes: a JPEG spends a bit on each 16x16 pixels at least (on 8x8, but for odd ways of
-/// subsampling), a PNG has a bit for each pixel at least, of which deflate packs 1032 bytes in one. What is cut off would be
-/// decoded to grey, at hundreds of MB.
+/// No picture of this size takes fewer bytes: a JPEG spends a bit on each 16x16 pixels at least (on 8x8, but for odd
+/// ways of subsampling), a PNG has a bit for each pixel at least, of which deflate packs 1032 bytes in one. What is cut
+/// off would be decoded to grey, at hundreds of MB.
 int64_t least_bytes(bool is_jpeg, int64_t width, int64_t height) {
   const int64_t pixels_a_byte = is_jpeg ? 16 * 16 * 8 : 1032 * 8;
   return width * height / pixels_a_byte;
@@ -268,18 +262,15 @@ int64_t least_bytes(bool is_jpeg, int64_t width, int64_t height) {
 
 Image decode_image(std::span<const std::byte> bytes, const std::string& where) {
   if (bytes.size() > kMaxFileBytes) {
-    throw bad_image(
-        where, "wanted at most 268 MB, got " + human_bytes(static_cast<int64_t>(bytes.size())));
+    throw bad_image(where, "wanted at most 268 MB, got " + human_bytes(static_cast<int64_t>(bytes.size())));
   }
-  const bool is_jpeg =
-      bytes.size() > 3 && bytes[0] == std::byte{0xFF} && bytes[1] == std::byte{0xD8};
+  const bool is_jpeg = bytes.size() > 3 && bytes[0] == std::byte{0xFF} && bytes[1] == std::byte{0xD8};
   if (!is_jpeg && !is_png(bytes)) {
     throw bad_image(where, "wanted a PNG or JPEG, got something else");
   }
 
   // Before stb sees a byte: this finds what stb would stumble over.
-  const int orientation =
-      is_jpeg ? inspect_jpeg(bytes, where) : png_orientation(png_chunks(bytes, where));
+  const int orientation = is_jpeg ? inspect_jpeg(bytes, where) : png_orientation(png_chunks(bytes, where));
   const auto* data = reinterpret_cast<const stbi_uc*>(bytes.data());
   const int size = static_cast<int>(bytes.size());
   int width = 0, height = 0, channels = 0;
@@ -289,8 +280,7 @@ Image decode_image(std::span<const std::byte> bytes, const std::string& where) {
     throw bad_image(where, std::string("it can't be decoded: ") + stbi_failure_reason());
   }
   if (width <= 0 || height <= 0 || int64_t{width} * height > kMaxPixels) {
-    throw bad_image(where, "wanted at most 64 megapixels, got " + std::to_string(width) + "x" +
-                               std::to_string(height));
+    throw bad_image(where, "wanted at most 64 megapixels, got " + std::to_string(width) + "x" + std::to_string(height));
   }
   if (const int64_t least = least_bytes(is_jpeg, width, height); static_cast<int64_t>(bytes.size()) < least) {
     throw bad_image(where, "wanted at least " + std::to_string(least) + " bytes for " + std::to_string(width) + "x" +
@@ -310,8 +300,7 @@ Image load_image(const std::filesystem::path& file) {
 namespace {
 
 void append_big32(std::vector<std::byte>& out, uint32_t value) {
-  for (int shift = 24; shift >= 0; shift -= 8)
-    out.push_back(static_cast<std::byte>(value >> shift & 0xFF));
+  for (int shift = 24; shift >= 0; shift -= 8) out.push_back(static_cast<std::byte>(value >> shift & 0xFF));
 }
 
 void append_text(std::vector<std::byte>& out, std::string_view text) {
@@ -321,10 +310,9 @@ void append_text(std::vector<std::byte>& out, std::string_view text) {
 
 /// tEXt: key NUL text. iTXt: key NUL, not compressed, no language, no translated key, text in
 /// UTF-8.
-void append_text_chunk(std::vector<std::byte>& out, const std::string& key,
-                       const std::string& text) {
-  const bool is_ascii = std::all_of(text.begin(), text.end(),
-                                    [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+void append_text_chunk(std::vector<std::byte>& out, const std::string& key, const std::string& text) {
+  const bool is_ascii =
+      std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
   std::string data = key;
   data += is_ascii ? std::string_view("\0", 1) : std::string_view("\0\0\0\0\0", 5);
   data += is_ascii ? text : replace_invalid_utf8(text);
@@ -338,16 +326,13 @@ void append_text_chunk(std::vector<std::byte>& out, const std::string& key,
 
 }  // namespace
 
-std::vector<std::byte> encode_png(int64_t width, int64_t height, std::span<const uint8_t> rgb,
-                                  const PngText& text) {
-  T2V_CHECK(width > 0 && height > 0 && width * height <= kMaxPixels * 4,
-            "a PNG of an impossible size");
-  T2V_CHECK(rgb.size() == static_cast<size_t>(width * height * 3),
-            "pixels that do not fit the size of the PNG");
+std::vector<std::byte> encode_png(int64_t width, int64_t height, std::span<const uint8_t> rgb, const PngText& text) {
+  T2V_CHECK(width > 0 && height > 0 && width * height <= kMaxPixels * 4, "a PNG of an impossible size");
+  T2V_CHECK(rgb.size() == static_cast<size_t>(width * height * 3), "pixels that do not fit the size of the PNG");
   int size = 0;
   const std::unique_ptr<unsigned char, decltype(&std::free)> png(
-      stbi_write_png_to_mem(rgb.data(), static_cast<int>(width * 3), static_cast<int>(width),
-                            static_cast<int>(height), 3, &size),
+      stbi_write_png_to_mem(rgb.data(), static_cast<int>(width * 3), static_cast<int>(width), static_cast<int>(height),
+                            3, &size),
       &std::free);
   if (!png) throw std::bad_alloc();
   const auto bytes = std::as_bytes(std::span(png.get(), static_cast<size_t>(size)));
@@ -358,8 +343,7 @@ std::vector<std::byte> encode_png(int64_t width, int64_t height, std::span<const
   return out;
 }
 
-void save_png(const std::filesystem::path& file, const Image& image, const PngText& text,
-              IfExists if_exists) {
+void save_png(const std::filesystem::path& file, const Image& image, const PngText& text, IfExists if_exists) {
   AtomicFile out(file, if_exists);
   out.write(encode_png(image.width, image.height, image.rgb, text));
   out.commit();
@@ -377,8 +361,7 @@ PngText png_text(std::span<const std::byte> bytes, const std::string& where) {
       if (data.size() < 2 || data[0] != 0) continue;  // compressed
       data.remove_prefix(2);
       for (int skipped = 0; skipped < 2; ++skipped) {  // language, translated key
-        data.remove_prefix(std::min(
-            data.size(), data.find('\0') == data.npos ? data.size() : data.find('\0') + 1));
+        data.remove_prefix(std::min(data.size(), data.find('\0') == data.npos ? data.size() : data.find('\0') + 1));
       }
     }
     found.emplace(key, data);

@@ -30,7 +30,8 @@ Image decode_image(std::span<const std::byte> bytes, const std::string& where);
 /// Key -> text of PNG text chunks. ASCII is written as tEXt, other UTF-8 as iTXt (tEXt is Latin-1).
 using PngText = std::map<std::string, std::string>;
 
-std::vector<std::byte> encode_png(int64_t width, int64_t height, std::span<const uint8_t> rgb, const PngText& text = {});
+std::vector<std::byte> encode_png(int64_t width, int64_t height, std::span<const uint8_t> rgb,
+                                  const PngText& text = {});
 /// Atomic. Error{output}.
 void save_png(const std::filesystem::path& file, const Image& image, const PngText& text = {},
               IfExists if_exists = IfExists::replace);

@@ -171,14 +171,11 @@ Json parse_json(std::string_view text, const std::string& where, const JsonLimit
   if (const size_t nul = text.find('\0'); nul != text.npos) {
     throw fail("a NUL byte at byte " + std::to_string(nul));
   }
-  if (text.find_first_not_of(" \t\r\n") == text.npos)
-    throw fail("wanted a JSON document, got nothing");
+  if (text.find_first_not_of(" \t\r\n") == text.npos) throw fail("wanted a JSON document, got nothing");
   std::string replaced;
   DocumentBuilder builder(limits);
-  if (limits.allow_nonfinite &&
-      (text.find("Infinity") != text.npos || text.find("NaN") != text.npos)) {
-    if (text.find("9.0e0000000000000000") != text.npos)
-      throw fail("a number in a form not accepted");
+  if (limits.allow_nonfinite && (text.find("Infinity") != text.npos || text.find("NaN") != text.npos)) {
+    if (text.find("9.0e0000000000000000") != text.npos) throw fail("a number in a form not accepted");
     replaced = replace_nonfinite(text);
     text = replaced;
   } else {
@@ -186,8 +183,7 @@ Json parse_json(std::string_view text, const std::string& where, const JsonLimit
     plain.allow_nonfinite = false;
     builder = DocumentBuilder(plain);
   }
-  if (!Json::sax_parse(text.data(), text.data() + text.size(), &builder))
-    throw fail(builder.problem());
+  if (!Json::sax_parse(text.data(), text.data() + text.size(), &builder)) throw fail(builder.problem());
   return builder.take();
 }
 

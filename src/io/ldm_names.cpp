@@ -47,9 +47,9 @@ std::string numbered(std::string_view stem, int64_t a, std::string_view between,
 
 /// Sub-module 0 of an original block is the resnet, a later one attention or resampling.
 LdmModule module_of(int64_t sub, int64_t block, int64_t layer, std::string_view stem, std::string_view leaf) {
-  return sub == 0 ? LdmModule{LdmModule::Kind::resnet, numbered(stem, block, ".resnets.", layer), std::string(leaf)}
-                  : LdmModule{LdmModule::Kind::attention, numbered(stem, block, ".attentions.", layer),
-                              std::string(leaf)};
+  return sub == 0
+             ? LdmModule{LdmModule::Kind::resnet, numbered(stem, block, ".resnets.", layer), std::string(leaf)}
+             : LdmModule{LdmModule::Kind::attention, numbered(stem, block, ".attentions.", layer), std::string(leaf)};
 }
 
 LdmModule resampler(std::string_view stem, int64_t block, std::string_view which, std::string_view leaf) {
@@ -161,8 +161,7 @@ std::string ldm_unet_name(std::string_view name, int64_t layers) {
   if (const auto end = replaced_prefix(name, kUNetEnds)) return *end;
   const auto module = ldm_unet_module(name, layers);
   if (!module) return std::string(name);
-  return module->path + "." +
-         (module->kind == LdmModule::Kind::resnet ? ldm_resnet_leaf(module->leaf) : module->leaf);
+  return module->path + "." + (module->kind == LdmModule::Kind::resnet ? ldm_resnet_leaf(module->leaf) : module->leaf);
 }
 
 std::string ldm_vae_name(std::string_view name, int64_t levels) {

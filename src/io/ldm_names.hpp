@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tensor names of original latent-diffusion checkpoints (CompVis and Stability code: openaimodel.py, model.py, open_clip)
-// in the spelling of diffusers and transformers. Pure functions of names: they see no tensor and trust none.
-// The correspondence is the one of diffusers 0.42 loaders/single_file_utils.py. A name that a function does not know comes
-// back as it was, so that a strict loader names it.
+// Tensor names of original latent-diffusion checkpoints (CompVis and Stability code: openaimodel.py, model.py,
+// open_clip) in the spelling of diffusers and transformers. Pure functions of names: they see no tensor and trust none.
+// The correspondence is the one of diffusers 0.42 loaders/single_file_utils.py. A name that a function does not know
+// comes back as it was, so that a strict loader names it.
 #pragma once
 
 #include <cstdint>
@@ -43,8 +43,8 @@ std::vector<OpenClipName> openclip_block_names(std::string_view name);
 /// Names of OpenCLIP's text tower, as CLIPTextModel has them without "text_model.".
 std::vector<OpenClipName> openclip_text_names(std::string_view name);
 
-/// A decimal number at the start of `text`, which is advanced past it and a following dot. Nothing for other text and for
-/// numbers of more than four digits.
+/// A decimal number at the start of `text`, which is advanced past it and a following dot. Nothing for other text and
+/// for numbers of more than four digits.
 std::optional<int64_t> take_index(std::string_view& text);
 
 }  // namespace t2v::io

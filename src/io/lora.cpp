@@ -82,9 +82,8 @@ bool is_float(DType dtype) {
 
 /// The file in a folder: what diffusers, PEFT and MotionLoRA repositories call it.
 fs::path file_in(const fs::path& folder) {
-  for (const char* name :
-       {"pytorch_lora_weights.safetensors", "adapter_model.safetensors", "diffusion_pytorch_model.safetensors",
-        "pytorch_lora_weights.bin", "adapter_model.bin"}) {
+  for (const char* name : {"pytorch_lora_weights.safetensors", "adapter_model.safetensors",
+                           "diffusion_pytorch_model.safetensors", "pytorch_lora_weights.bin", "adapter_model.bin"}) {
     std::error_code ignored;
     if (fs::exists(folder / name, ignored)) return folder / name;
   }
@@ -169,13 +168,12 @@ LoraFile LoraFile::open(const fs::path& path) {
   return lora;
 }
 
-LoraFile::LoraFile(std::shared_ptr<const TensorFile> file, const std::string& adapter_config)
-    : file_(std::move(file)) {
+LoraFile::LoraFile(std::shared_ptr<const TensorFile> file, const std::string& adapter_config) : file_(std::move(file)) {
   // A LyCORIS of every layer of SDXL has 6,000.
   constexpr size_t kMaxTensors = 20'000;
   if (tensor_count() > kMaxTensors) {
-    throw bad_lora(where(), "wanted at most " + std::to_string(kMaxTensors) + " tensors, got " +
-                                std::to_string(tensor_count()));
+    throw bad_lora(where(),
+                   "wanted at most " + std::to_string(kMaxTensors) + " tensors, got " + std::to_string(tensor_count()));
   }
   read_tensors();
   finish_modules();
@@ -207,8 +205,8 @@ void LoraFile::read_tensors() {
     }
     module.naming = parsed->naming;
     if (!is_float(view.dtype)) {
-      throw bad_lora(where(), printable(name) + ": wanted floating-point numbers, got " +
-                                  std::string(dtype_name(view.dtype)));
+      throw bad_lora(where(),
+                     printable(name) + ": wanted floating-point numbers, got " + std::string(dtype_name(view.dtype)));
     }
     const TensorView*& slot = parsed->role == LoraRole::down   ? module.down
                               : parsed->role == LoraRole::up   ? module.up
@@ -216,8 +214,8 @@ void LoraFile::read_tensors() {
                               : parsed->role == LoraRole::diff ? module.diff
                                                                : module.bias_diff;
     if (slot) {
-      throw bad_lora(where(), printable(name) + " and " + printable(module.tensors.front()) +
-                                  " are two names of one tensor");
+      throw bad_lora(where(),
+                     printable(name) + " and " + printable(module.tensors.front()) + " are two names of one tensor");
     }
     slot = &view;
   }
@@ -266,7 +264,8 @@ void LoraFile::read_alphas(const std::string& adapter_config) {
   if (text == file_->metadata().end()) return;
   const Json object = parse_json(text->second, where() + ": lora_adapter_metadata");
   if (!object.is_object()) return;
-  if (object.contains("lora_alpha")) apply_settings(peft_settings(object, "", where()), "", modules_);  // of one network
+  if (object.contains("lora_alpha"))
+    apply_settings(peft_settings(object, "", where()), "", modules_);  // of one network
   for (const auto& [component, count] : modules_by_component()) {
     apply_settings(peft_settings(object, component + ".", where()), component, modules_);
   }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// LoRA files (Hu et al. 2021, arXiv 2106.09685), read without libtorch: which tensors belong together, which module each
-// group changes in one spelling for all trainers, and how strongly. What the tensors do to a weight is models/lora's.
+// LoRA files (Hu et al. 2021, arXiv 2106.09685), read without libtorch: which tensors belong together, which module
+// each group changes in one spelling for all trainers, and how strongly. What the tensors do to a weight is
+// models/lora's.
 //
 // Namings understood: diffusers and PEFT (`unet.X.lora_A.weight`, `unet.X.lora.down.weight`), diffusers' attention
 // processors (`X.processor.to_q_lora.down.weight`), kohya and A1111 (`lora_unet_X.lora_down.weight`, with diffusers' or
-// LDM's block names), AnimateDiff MotionLoRA (original and converted), LyCORIS' full differences (`X.diff`, `X.diff_b`).
+// LDM's block names), AnimateDiff MotionLoRA (original and converted), LyCORIS' full differences (`X.diff`,
+// `X.diff_b`).
 #pragma once
 
 #include <cstdint>
@@ -45,17 +47,17 @@ class LoraFile {
   /// The same for tensors that are open already. `adapter_config`: PEFT's adapter_config.json, may be empty.
   LoraFile(std::shared_ptr<const TensorFile> file, const std::string& adapter_config);
 
-  const std::vector<LoraModule>& modules() const { return modules_; }  ///< in the order of their keys
+  const std::vector<LoraModule>& modules() const { return modules_; }       ///< in the order of their keys
   const std::vector<std::string>& strangers() const { return strangers_; }  ///< tensors that are no part of a LoRA
   size_t tensor_count() const;
-  std::string where() const;                 ///< file name for messages
+  std::string where() const;                            ///< file name for messages
   std::filesystem::path path() const { return path_; }  ///< the file that was opened
   const TensorFile& file() const { return *file_; }
 
-  std::string naming() const;            ///< "kohya (A1111)"; several joined with " and "
-  std::vector<int64_t> ranks() const;    ///< sorted, each once
+  std::string naming() const;          ///< "kohya (A1111)"; several joined with " and "
+  std::vector<int64_t> ranks() const;  ///< sorted, each once
   std::map<std::string, int64_t> modules_by_component() const;
-  bool is_motion_only() const;           ///< changes nothing but temporal modules of AnimateDiff
+  bool is_motion_only() const;  ///< changes nothing but temporal modules of AnimateDiff
   /// What the file was made for, by its metadata and by the width of the text it attends to; empty: nothing says it.
   std::string base_hint() const;
 

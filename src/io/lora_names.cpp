@@ -40,10 +40,18 @@ struct Kind {
   std::string_view text, name;
 };
 constexpr std::array kKinds{
-    Kind{".dora_scale", "DoRA"},  Kind{".lora_magnitude_vector", "DoRA"}, Kind{".hada_w", "LoHa"},
-    Kind{".hada_t", "LoHa"},      Kind{".lokr_w", "LoKr"},                Kind{".lokr_t", "LoKr"},
-    Kind{".oft_blocks", "OFT"},   Kind{".oft_diag", "OFT"},               Kind{".oft_r", "OFT"},
-    Kind{".ia3_", "IA3"},         Kind{".on_input", "IA3"},               Kind{".vera_lambda", "VeRA"},
+    Kind{".dora_scale", "DoRA"},
+    Kind{".lora_magnitude_vector", "DoRA"},
+    Kind{".hada_w", "LoHa"},
+    Kind{".hada_t", "LoHa"},
+    Kind{".lokr_w", "LoKr"},
+    Kind{".lokr_t", "LoKr"},
+    Kind{".oft_blocks", "OFT"},
+    Kind{".oft_diag", "OFT"},
+    Kind{".oft_r", "OFT"},
+    Kind{".ia3_", "IA3"},
+    Kind{".on_input", "IA3"},
+    Kind{".vera_lambda", "VeRA"},
     Kind{".lora_embedding_", "LoRA of an embedding table"},
 };
 
@@ -162,8 +170,8 @@ std::optional<LoraName> parse_lora_name(std::string_view name, const std::string
   const auto split = split_at_marker(without_wrappers(name));
   if (!split) return std::nullopt;
   std::string_view module = split->module;
-  LoraName parsed{.component = "unet", .key = {}, .module = std::string(module), .role = split->role,
-                  .naming = split->naming};
+  LoraName parsed{
+      .component = "unet", .key = {}, .module = std::string(module), .role = split->role, .naming = split->naming};
   for (const Prefix& prefix : kPrefixes) {
     if (!module.starts_with(prefix.text) || module.size() == prefix.text.size()) continue;
     module.remove_prefix(prefix.text.size());

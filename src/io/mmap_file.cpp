@@ -18,8 +18,7 @@ namespace t2v::io {
 
 namespace {
 
-[[noreturn]] void fail(const std::filesystem::path& file, const std::string& what,
-                       std::string hint = {}) {
+[[noreturn]] void fail(const std::filesystem::path& file, const std::string& what, std::string hint = {}) {
   throw Error(ErrorCode::bad_input, "can't read: " + file.string() + ": " + what, std::move(hint));
 }
 
@@ -33,8 +32,7 @@ class FileHandle {
     if (fd_ < 0) fail(file, std::generic_category().message(errno));
     if (fstat(fd_, &info_) != 0) refuse(file, std::generic_category().message(errno));
     if (S_ISDIR(info_.st_mode)) refuse(file, "wanted a file, got a folder");
-    if (!S_ISREG(info_.st_mode))
-      refuse(file, "wanted a regular file, got a device, pipe or socket");
+    if (!S_ISREG(info_.st_mode)) refuse(file, "wanted a regular file, got a device, pipe or socket");
   }
   ~FileHandle() { ::close(fd_); }
   FileHandle(const FileHandle&) = delete;
@@ -42,9 +40,7 @@ class FileHandle {
 
   int fd() const { return fd_; }
   size_t size() const { return static_cast<size_t>(info_.st_size); }
-  int64_t modified_ns() const {
-    return int64_t{info_.st_mtim.tv_sec} * 1'000'000'000 + info_.st_mtim.tv_nsec;
-  }
+  int64_t modified_ns() const { return int64_t{info_.st_mtim.tv_sec} * 1'000'000'000 + info_.st_mtim.tv_nsec; }
 
  private:
   [[noreturn]] void refuse(const std::filesystem::path& file, const std::string& what) {
@@ -58,12 +54,9 @@ class FileHandle {
 
 int advice_of(MmapFile::Access access) {
   switch (access) {
-    case MmapFile::Access::sequential:
-      return MADV_SEQUENTIAL;
-    case MmapFile::Access::random:
-      return MADV_RANDOM;
-    case MmapFile::Access::normal:
-      break;
+    case MmapFile::Access::sequential: return MADV_SEQUENTIAL;
+    case MmapFile::Access::random: return MADV_RANDOM;
+    case MmapFile::Access::normal: break;
   }
   return MADV_NORMAL;
 }
@@ -81,8 +74,7 @@ std::shared_ptr<const MmapFile> MmapFile::open(const std::filesystem::path& file
     const int error = errno;
     if (error == ENOMEM) {
       throw Error(ErrorCode::no_resource,
-                  "can't map: " + file.string() + ": wanted " +
-                      human_bytes(static_cast<int64_t>(handle.size())) +
+                  "can't map: " + file.string() + ": wanted " + human_bytes(static_cast<int64_t>(handle.size())) +
                       " of address space, got none",
                   "raise the address space limit (ulimit -v)");
     }
@@ -101,8 +93,7 @@ MmapFile::~MmapFile() {
 }
 
 void MmapFile::advise(Access access) const {
-  if (!bytes_.empty())
-    madvise(const_cast<std::byte*>(bytes_.data()), bytes_.size(), advice_of(access));
+  if (!bytes_.empty()) madvise(const_cast<std::byte*>(bytes_.data()), bytes_.size(), advice_of(access));
 }
 
 void MmapFile::prefetch(std::span<const std::byte> part) const {

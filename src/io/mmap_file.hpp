@@ -20,8 +20,7 @@ class MmapFile {
 
   /// Error{bad_input} when the file is missing, unreadable, or no regular file. An empty file gives
   /// empty bytes.
-  static std::shared_ptr<const MmapFile> open(const std::filesystem::path& file,
-                                              Access access = Access::normal);
+  static std::shared_ptr<const MmapFile> open(const std::filesystem::path& file, Access access = Access::normal);
   ~MmapFile();
   MmapFile(const MmapFile&) = delete;
   MmapFile& operator=(const MmapFile&) = delete;

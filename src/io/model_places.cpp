@@ -90,8 +90,7 @@ std::vector<fs::path> find_models() {
 
 fs::path resolve_model(const std::string& path_or_name) {
   std::error_code ignored;
-  if (path_or_name.empty())
-    throw Error(ErrorCode::bad_input, "no model: wanted a path or a name, got an empty one");
+  if (path_or_name.empty()) throw Error(ErrorCode::bad_input, "no model: wanted a path or a name, got an empty one");
   if (fs::exists(path_or_name, ignored)) return path_or_name;
   const auto places = model_places();
   for (const auto& place : places) {
@@ -106,10 +105,9 @@ fs::path resolve_model(const std::string& path_or_name) {
   }
   for (const auto& place : places) searched.push_back(place.string());
   throw Error(ErrorCode::bad_input,
-              "no such model: " + printable(path_or_name) +
-                  ": wanted a path or a model's name, got nothing in " + join(searched, ", "),
-              names.empty() ? "set T2V_MODELS to the folder of your models"
-                            : did_you_mean(path_or_name, names));
+              "no such model: " + printable(path_or_name) + ": wanted a path or a model's name, got nothing in " +
+                  join(searched, ", "),
+              names.empty() ? "set T2V_MODELS to the folder of your models" : did_you_mean(path_or_name, names));
 }
 
 fs::path resolve_lora(const std::string& path_or_name) {

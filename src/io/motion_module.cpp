@@ -16,13 +16,12 @@ namespace {
 constexpr std::string_view kModules = ".motion_modules.";
 constexpr int64_t kMaxBlocks = 12;
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kParts{
-    {{".temporal_transformer.", "."},
-     {".attention_blocks.0.", ".attn1."},
-     {".attention_blocks.1.", ".attn2."},
-     {".norms.0.", ".norm1."},
-     {".norms.1.", ".norm2."},
-     {".ff_norm.", ".norm3."}}};
+constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kParts{{{".temporal_transformer.", "."},
+                                                                               {".attention_blocks.0.", ".attn1."},
+                                                                               {".attention_blocks.1.", ".attn2."},
+                                                                               {".norms.0.", ".norm1."},
+                                                                               {".norms.1.", ".norm2."},
+                                                                               {".ff_norm.", ".norm3."}}};
 
 /// The frames that the positions of the first module reach, in either spelling.
 int64_t sequence_length(const TensorFile& file) {
@@ -61,8 +60,8 @@ bool is_motion_module(const TensorFile& file) {
   bool has_modules = false;
   for (const auto& [name, view] : file.tensors()) {
     if (name.find("lora") != std::string::npos) return false;  // a MotionLoRA names the modules too
-    has_modules = has_modules || (name.find("down_blocks.0.motion_modules.0.") != std::string::npos &&
-                                  name.ends_with("norm.weight"));
+    has_modules = has_modules ||
+                  (name.find("down_blocks.0.motion_modules.0.") != std::string::npos && name.ends_with("norm.weight"));
   }
   return has_modules;
 }
@@ -79,10 +78,11 @@ std::string motion_module_name(std::string_view stored) {
 
 Component motion_module_component(std::shared_ptr<const TensorFile> file) {
   const auto& tensors = file->tensors();
-  if (const auto conv = tensors.find("conv_in.weight"); conv != tensors.end() && conv->second.shape.size() == 4 &&
-                                                       conv->second.shape[1] != 4) {
-    throw Error(ErrorCode::unsupported, "unsupported motion module: " + file->where() +
-                                            ": wanted a plain motion module, got one with an input layer of its own (PIA)");
+  if (const auto conv = tensors.find("conv_in.weight");
+      conv != tensors.end() && conv->second.shape.size() == 4 && conv->second.shape[1] != 4) {
+    throw Error(ErrorCode::unsupported,
+                "unsupported motion module: " + file->where() +
+                    ": wanted a plain motion module, got one with an input layer of its own (PIA)");
   }
   TensorNames names;
   size_t left_out = 0;

@@ -32,8 +32,7 @@ Machine::Machine(std::span<const std::byte> bytes, std::string where)
 
 void Machine::fail(const std::string& what) const {
   throw bad_file(where_,
-                 "pickle: " + what + " (opcode " + hex(opcode_) + " at byte " +
-                     std::to_string(opcode_position_) + ")",
+                 "pickle: " + what + " (opcode " + hex(opcode_) + " at byte " + std::to_string(opcode_position_) + ")",
                  "the file is damaged or was not written by torch.save: download it again, or use "
                  "safetensors");
 }
@@ -48,8 +47,7 @@ Ref Machine::run() {
     if (position_ == bytes_.size()) fail("it ends before its STOP");
     opcode_ = static_cast<uint8_t>(bytes_[position_++]);
     if (opcode_ == '.') break;
-    if (++operations_ > kMaxOperations)
-      fail("more than " + std::to_string(kMaxOperations) + " operations");
+    if (++operations_ > kMaxOperations) fail("more than " + std::to_string(kMaxOperations) + " operations");
     step(opcode_);
   }
   if (!marks_.empty()) fail("STOP inside a MARK");
@@ -95,44 +93,25 @@ void Machine::step(uint8_t opcode) {
       push(make_inert(pop_to_mark()));
       return;
     }
-    case 'o':
-      push(make_inert(pop_to_mark()));
-      return;  // OBJ
-    case 'b':  // BUILD
+    case 'o': push(make_inert(pop_to_mark())); return;  // OBJ
+    case 'b':                                           // BUILD
       pop();
       build(top());
       return;
-    case 'Q':
-      push(persistent(pop()));
-      return;  // BINPERSID
-    default:
-      fail("an opcode that torch.save does not write");
+    case 'Q': push(persistent(pop())); return;  // BINPERSID
+    default: fail("an opcode that torch.save does not write");
   }
 }
 
 bool Machine::step_scalar(uint8_t opcode) {
-  const auto sized_text = [&](Kind kind, uint64_t size) {
-    push(make_text(kind, read_bytes(size)));
-  };
+  const auto sized_text = [&](Kind kind, uint64_t size) { push(make_text(kind, read_bytes(size))); };
   switch (opcode) {
-    case 'N':
-      push(none_);
-      return true;
-    case 0x88:
-      push(make_integer(Kind::boolean, 1));
-      return true;
-    case 0x89:
-      push(make_integer(Kind::boolean, 0));
-      return true;
-    case 'J':
-      push(make_integer(Kind::integer, read<int32_t>()));
-      return true;
-    case 'K':
-      push(make_integer(Kind::integer, read<uint8_t>()));
-      return true;
-    case 'M':
-      push(make_integer(Kind::integer, read<uint16_t>()));
-      return true;
+    case 'N': push(none_); return true;
+    case 0x88: push(make_integer(Kind::boolean, 1)); return true;
+    case 0x89: push(make_integer(Kind::boolean, 0)); return true;
+    case 'J': push(make_integer(Kind::integer, read<int32_t>())); return true;
+    case 'K': push(make_integer(Kind::integer, read<uint8_t>())); return true;
+    case 'M': push(make_integer(Kind::integer, read<uint16_t>())); return true;
     case 'G':  // BINFLOAT: no tensor depends on one
       read<uint64_t>();
       push(make(Kind::number));
@@ -153,62 +132,29 @@ bool Machine::step_scalar(uint8_t opcode) {
       push(make_integer(Kind::integer, value));
       return true;
     }
-    case 'X':
-      sized_text(Kind::text, read<uint32_t>());
-      return true;  // BINUNICODE
-    case 0x8c:
-      sized_text(Kind::text, read<uint8_t>());
-      return true;  // SHORT_BINUNICODE
-    case 0x8d:
-      sized_text(Kind::text, read<uint64_t>());
-      return true;  // BINUNICODE8
-    case 'U':
-      sized_text(Kind::text, read<uint8_t>());
-      return true;  // SHORT_BINSTRING (Python 2)
-    case 'T':
-      sized_text(Kind::text, read<uint32_t>());
-      return true;  // BINSTRING (Python 2)
-    case 'C':
-      sized_text(Kind::bytes, read<uint8_t>());
-      return true;
-    case 'B':
-      sized_text(Kind::bytes, read<uint32_t>());
-      return true;
+    case 'X': sized_text(Kind::text, read<uint32_t>()); return true;   // BINUNICODE
+    case 0x8c: sized_text(Kind::text, read<uint8_t>()); return true;   // SHORT_BINUNICODE
+    case 0x8d: sized_text(Kind::text, read<uint64_t>()); return true;  // BINUNICODE8
+    case 'U': sized_text(Kind::text, read<uint8_t>()); return true;    // SHORT_BINSTRING (Python 2)
+    case 'T': sized_text(Kind::text, read<uint32_t>()); return true;   // BINSTRING (Python 2)
+    case 'C': sized_text(Kind::bytes, read<uint8_t>()); return true;
+    case 'B': sized_text(Kind::bytes, read<uint32_t>()); return true;
     case 0x8e:
-    case 0x96:
-      sized_text(Kind::bytes, read<uint64_t>());
-      return true;
-    default:
-      return false;
+    case 0x96: sized_text(Kind::bytes, read<uint64_t>()); return true;
+    default: return false;
   }
 }
 
 bool Machine::step_container(uint8_t opcode) {
   switch (opcode) {
-    case '(':
-      marks_.push_back(stack_.size());
-      return true;
-    case '}':
-      push(make(Kind::dict));
-      return true;
-    case ']':
-      push(make(Kind::list));
-      return true;
-    case ')':
-      push(make(Kind::tuple));
-      return true;
-    case 0x8f:
-      push(make(Kind::set));
-      return true;
-    case 't':
-      push(make_sequence(Kind::tuple, pop_to_mark()));
-      return true;
-    case 'l':
-      push(make_sequence(Kind::list, pop_to_mark()));
-      return true;
-    case 0x91:
-      push(make_sequence(Kind::set, pop_to_mark()));
-      return true;
+    case '(': marks_.push_back(stack_.size()); return true;
+    case '}': push(make(Kind::dict)); return true;
+    case ']': push(make(Kind::list)); return true;
+    case ')': push(make(Kind::tuple)); return true;
+    case 0x8f: push(make(Kind::set)); return true;
+    case 't': push(make_sequence(Kind::tuple, pop_to_mark())); return true;
+    case 'l': push(make_sequence(Kind::list, pop_to_mark())); return true;
+    case 0x91: push(make_sequence(Kind::set, pop_to_mark())); return true;
     case 0x85:
     case 0x86:
     case 0x87: {  // TUPLE1 to TUPLE3
@@ -246,28 +192,17 @@ bool Machine::step_container(uint8_t opcode) {
       append_items(top(), items);
       return true;
     }
-    default:
-      return false;
+    default: return false;
   }
 }
 
 bool Machine::step_memo(uint8_t opcode) {
   switch (opcode) {
-    case 'q':
-      remember(read<uint8_t>());
-      return true;
-    case 'r':
-      remember(read<uint32_t>());
-      return true;
-    case 0x94:
-      remember(memo_.size());
-      return true;
-    case 'h':
-      recall(read<uint8_t>());
-      return true;
-    case 'j':
-      recall(read<uint32_t>());
-      return true;
+    case 'q': remember(read<uint8_t>()); return true;
+    case 'r': remember(read<uint32_t>()); return true;
+    case 0x94: remember(memo_.size()); return true;
+    case 'h': recall(read<uint8_t>()); return true;
+    case 'j': recall(read<uint32_t>()); return true;
     case '0':  // POP: of a value, or of the mark when it is on top
       if (!marks_.empty() && marks_.back() == stack_.size()) {
         marks_.pop_back();
@@ -275,14 +210,9 @@ bool Machine::step_memo(uint8_t opcode) {
         pop();
       }
       return true;
-    case '1':
-      pop_to_mark();
-      return true;
-    case '2':
-      push(top());
-      return true;
-    default:
-      return false;
+    case '1': pop_to_mark(); return true;
+    case '2': push(top()); return true;
+    default: return false;
   }
 }
 
@@ -342,9 +272,7 @@ Ref Machine::make_global(std::string_view module, std::string_view name) {
   return make_text(Kind::global, strings_.back());
 }
 
-Ref Machine::make_inert(std::vector<Ref> arguments) {
-  return make_sequence(Kind::object, std::move(arguments));
-}
+Ref Machine::make_inert(std::vector<Ref> arguments) { return make_sequence(Kind::object, std::move(arguments)); }
 
 void Machine::push(Ref value) {
   if (++pushes_ > kMaxPushes) fail("more than " + std::to_string(kMaxPushes) + " values");
@@ -359,8 +287,7 @@ Ref Machine::pop() {
 
 Ref Machine::pop(Kind kind, const char* wanted) {
   const Ref value = pop();
-  if (value->kind != kind)
-    fail(std::string("wanted ") + wanted + " on the stack, got something else");
+  if (value->kind != kind) fail(std::string("wanted ") + wanted + " on the stack, got something else");
   return value;
 }
 
@@ -387,8 +314,7 @@ void Machine::remember(uint64_t index) {
 }
 
 void Machine::recall(uint64_t index) {
-  if (index >= memo_.size() || !memo_[static_cast<size_t>(index)])
-    fail("no memo number " + std::to_string(index));
+  if (index >= memo_.size() || !memo_[static_cast<size_t>(index)]) fail("no memo number " + std::to_string(index));
   push(memo_[static_cast<size_t>(index)]);
 }
 
@@ -404,8 +330,7 @@ void Machine::set_items(Ref target, const std::vector<Ref>& keys_and_values) {
 
 void Machine::append_items(Ref target, const std::vector<Ref>& values) {
   if (target->kind == Kind::object) return;
-  if (target->kind != Kind::list && target->kind != Kind::set)
-    fail("wanted a list to extend, got something else");
+  if (target->kind != Kind::list && target->kind != Kind::set) fail("wanted a list to extend, got something else");
   target->items.insert(target->items.end(), values.begin(), values.end());
 }
 

@@ -39,8 +39,7 @@ enum class Kind {
 };
 
 struct Value;
-using Ref =
-    Value*;  ///< owned by the Machine; shared freely, so a value referenced twice exists once
+using Ref = Value*;  ///< owned by the Machine; shared freely, so a value referenced twice exists once
 
 /// A persistent id ('storage', class, key, location, count): where a tensor's elements are kept.
 struct Storage {
@@ -61,9 +60,8 @@ struct Tensor {
 struct Value {
   Kind kind = Kind::none;
   int64_t integer = 0;
-  std::string_view
-      text;  ///< text, bytes; for global: "module name"; views of the pickle or of an arena
-  std::vector<Ref> items;                    ///< tuple, list, set; object: its arguments
+  std::string_view text;   ///< text, bytes; for global: "module name"; views of the pickle or of an arena
+  std::vector<Ref> items;  ///< tuple, list, set; object: its arguments
   std::vector<std::pair<Ref, Ref>> entries;  ///< dict, object with items
   std::unique_ptr<Storage> storage;
   std::unique_ptr<Tensor> tensor;
@@ -79,9 +77,7 @@ class Machine {
   Ref run();
   size_t position() const { return position_; }
   const std::vector<Ref>& storages() const { return storages_; }  ///< every storage seen, in order
-  int64_t unknown_globals() const {
-    return unknown_globals_;
-  }  ///< inert values made of unknown names
+  int64_t unknown_globals() const { return unknown_globals_; }    ///< inert values made of unknown names
   const std::string& first_unknown() const { return first_unknown_; }
 
  private:

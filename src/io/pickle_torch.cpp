@@ -28,18 +28,12 @@ struct TorchType {
   DType dtype;
 };
 constexpr std::array kTypes{
-    TorchType{"FloatStorage", "float32", DType::f32},
-    TorchType{"HalfStorage", "float16", DType::f16},
-    TorchType{"BFloat16Storage", "bfloat16", DType::bf16},
-    TorchType{"DoubleStorage", "float64", DType::f64},
-    TorchType{"LongStorage", "int64", DType::i64},
-    TorchType{"IntStorage", "int32", DType::i32},
-    TorchType{"ShortStorage", "int16", DType::i16},
-    TorchType{"CharStorage", "int8", DType::i8},
-    TorchType{"ByteStorage", "uint8", DType::u8},
-    TorchType{"BoolStorage", "bool", DType::boolean},
-    TorchType{"", "float8_e4m3fn", DType::f8_e4m3},
-    TorchType{"", "float8_e5m2", DType::f8_e5m2},
+    TorchType{"FloatStorage", "float32", DType::f32},      TorchType{"HalfStorage", "float16", DType::f16},
+    TorchType{"BFloat16Storage", "bfloat16", DType::bf16}, TorchType{"DoubleStorage", "float64", DType::f64},
+    TorchType{"LongStorage", "int64", DType::i64},         TorchType{"IntStorage", "int32", DType::i32},
+    TorchType{"ShortStorage", "int16", DType::i16},        TorchType{"CharStorage", "int8", DType::i8},
+    TorchType{"ByteStorage", "uint8", DType::u8},          TorchType{"BoolStorage", "bool", DType::boolean},
+    TorchType{"", "float8_e4m3fn", DType::f8_e4m3},        TorchType{"", "float8_e5m2", DType::f8_e5m2},
 };
 
 std::string_view last_part(std::string_view dotted) { return dotted.substr(dotted.rfind('.') + 1); }
@@ -60,8 +54,7 @@ int64_t Machine::integer(Ref value, const char* what) const {
 }
 
 std::vector<int64_t> Machine::integers(Ref tuple, const char* what) const {
-  if (tuple->kind != Kind::tuple && tuple->kind != Kind::list)
-    fail(std::string("wanted a tuple as ") + what);
+  if (tuple->kind != Kind::tuple && tuple->kind != Kind::list) fail(std::string("wanted a tuple as ") + what);
   if (tuple->items.size() > kMaxRank) fail(std::string(what) + " has more than 32 dimensions");
   std::vector<int64_t> out;
   for (const Ref item : tuple->items) out.push_back(integer(item, what));
@@ -70,8 +63,7 @@ std::vector<int64_t> Machine::integers(Ref tuple, const char* what) const {
 
 Ref Machine::reduce(Ref callable, Ref arguments) {
   if (callable->kind == Kind::object) return make_inert(arguments->items);
-  if (callable->kind != Kind::global)
-    fail("wanted a class or function to call, got something else");
+  if (callable->kind != Kind::global) fail("wanted a class or function to call, got something else");
   if (const Ref value = reduce_known(callable->text, arguments->items)) return value;
   if (unknown_globals_++ == 0) first_unknown_ = printable(callable->text, 80);
   return make_inert(arguments->items);
@@ -80,8 +72,7 @@ Ref Machine::reduce(Ref callable, Ref arguments) {
 /// The value of a call that torch.save writes, or null for a name that is not known.
 Ref Machine::reduce_known(std::string_view name, const std::vector<Ref>& arguments) {
   const auto need = [&](size_t count) {
-    if (arguments.size() < count)
-      fail(printable(name) + " with " + std::to_string(arguments.size()) + " arguments");
+    if (arguments.size() < count) fail(printable(name) + " with " + std::to_string(arguments.size()) + " arguments");
   };
   if (name == "collections.OrderedDict") return ordered_dict(arguments);
   if (name == "torch._utils._rebuild_tensor" || name == "torch._utils._rebuild_tensor_v2") {
@@ -92,8 +83,7 @@ Ref Machine::reduce_known(std::string_view name, const std::vector<Ref>& argumen
     need(7);
     return rebuild_tensor(arguments, arguments[6]);
   }
-  if (name == "torch._utils._rebuild_parameter" ||
-      name == "torch._utils._rebuild_parameter_with_state") {
+  if (name == "torch._utils._rebuild_parameter" || name == "torch._utils._rebuild_parameter_with_state") {
     need(1);
     return arguments[0];
   }
@@ -103,8 +93,7 @@ Ref Machine::reduce_known(std::string_view name, const std::vector<Ref>& argumen
   }
   if (name == "torch._tensor._rebuild_from_type_v2") {  // (function, class, arguments, state)
     need(3);
-    if (arguments[0]->kind != Kind::global || arguments[2]->kind != Kind::tuple)
-      fail("a bad tensor subclass");
+    if (arguments[0]->kind != Kind::global || arguments[2]->kind != Kind::tuple) fail("a bad tensor subclass");
     // Called by itself it would recurse as deep as a file asks.
     if (arguments[0]->text == name) fail("a tensor subclass inside a tensor subclass");
     return reduce_known(arguments[0]->text, arguments[2]->items);
@@ -142,12 +131,11 @@ Ref Machine::rebuild_tensor(const std::vector<Ref>& arguments, Ref dtype) {
 }
 
 Ref Machine::persistent(Ref id) {
-  const bool is_storage = id->kind == Kind::tuple && id->items.size() >= 5 &&
-                          id->items[0]->kind == Kind::text && id->items[0]->text == "storage";
+  const bool is_storage = id->kind == Kind::tuple && id->items.size() >= 5 && id->items[0]->kind == Kind::text &&
+                          id->items[0]->text == "storage";
   if (!is_storage) return make_inert({id});
   const auto& items = id->items;
-  if (items[1]->kind != Kind::global || items[2]->kind != Kind::text)
-    fail("a storage without class or key");
+  if (items[1]->kind != Kind::global || items[2]->kind != Kind::text) fail("a storage without class or key");
   const Ref value = make(Kind::storage);
   value->storage = std::make_unique<Storage>();
   Storage& storage = *value->storage;
@@ -179,19 +167,17 @@ class Collector {
   Collector(StorageSource& source, const std::string& where) : source_(source), where_(where) {}
 
   void visit(Ref value, const std::string& name) {
-    if (++visits_ > kMaxVisits)
-      throw bad_file(where_, "more than " + std::to_string(kMaxVisits) + " values");
+    if (++visits_ > kMaxVisits) throw bad_file(where_, "more than " + std::to_string(kMaxVisits) + " values");
     if (value->kind == Kind::tensor) return add(*value->tensor, name);
-    const bool is_container = value->kind == Kind::dict || value->kind == Kind::object ||
-                              value->kind == Kind::list || value->kind == Kind::tuple;
+    const bool is_container = value->kind == Kind::dict || value->kind == Kind::object || value->kind == Kind::list ||
+                              value->kind == Kind::tuple;
     // A value inside itself (a cycle) holds nothing new.
     if (!is_container || std::find(path_.begin(), path_.end(), value) != path_.end()) return;
     if (path_.size() >= kMaxDepth) throw bad_file(where_, "values nested deeper than 32 levels");
     path_.push_back(value);
     const std::string prefix = name.empty() ? "" : name + ".";
     if (value->kind != Kind::object) {
-      for (size_t i = 0; i < value->items.size(); ++i)
-        visit(value->items[i], prefix + std::to_string(i));
+      for (size_t i = 0; i < value->items.size(); ++i) visit(value->items[i], prefix + std::to_string(i));
     }
     for (const auto& [key, item] : value->entries) {
       if (key->kind == Kind::text) {
@@ -209,8 +195,7 @@ class Collector {
 
  private:
   Error fail(const std::string& name, const std::string& what) const {
-    return bad_file(where_, "'" + printable(name) + "': " + what,
-                    "the file is damaged: download it again");
+    return bad_file(where_, "'" + printable(name) + "': " + what, "the file is damaged: download it again");
   }
 
   void add(const Tensor& tensor, const std::string& name) {
@@ -228,11 +213,9 @@ class Collector {
   TensorView view_of(const Tensor& tensor, const Storage& storage, const std::string& name) const {
     const int64_t element = dtype_size(*tensor.dtype);
     const auto total = checked_bytes(tensor.shape, element);
-    if (!total)
-      throw fail(name, "the shape " + join_ints(tensor.shape) + " overflows or is negative");
+    if (!total) throw fail(name, "the shape " + join_ints(tensor.shape) + " overflows or is negative");
     const bool is_negative =
-        tensor.offset < 0 ||
-        std::any_of(tensor.strides.begin(), tensor.strides.end(), [](int64_t s) { return s < 0; });
+        tensor.offset < 0 || std::any_of(tensor.strides.begin(), tensor.strides.end(), [](int64_t s) { return s < 0; });
     if (is_negative) throw fail(name, "a negative offset or stride");
     TensorView view{*tensor.dtype, tensor.shape, {}, {}};
     if (*total == 0) return view;
@@ -246,14 +229,13 @@ class Collector {
     }
     const __int128 begin = static_cast<__int128>(tensor.offset) + storage.first;
     if (begin + last >= available) {
-      throw fail(name, "shape " + join_ints(tensor.shape) + " with strides " +
-                           join_ints(tensor.strides) + " and offset " +
-                           std::to_string(tensor.offset) + " reaches past its storage of " +
+      throw fail(name, "shape " + join_ints(tensor.shape) + " with strides " + join_ints(tensor.strides) +
+                           " and offset " + std::to_string(tensor.offset) + " reaches past its storage of " +
                            std::to_string(available) + " elements");
     }
     if (*total / element > std::max(available, kMaxRepeated)) {
-      throw fail(name, "shape " + join_ints(tensor.shape) + " repeats a storage of " +
-                           std::to_string(available) + " elements");
+      throw fail(name, "shape " + join_ints(tensor.shape) + " repeats a storage of " + std::to_string(available) +
+                           " elements");
     }
     view.bytes = bytes.subspan(static_cast<size_t>(begin) * static_cast<size_t>(element),
                                static_cast<size_t>(last + 1) * static_cast<size_t>(element));

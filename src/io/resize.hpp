@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Image resizing with the bits of Pillow 12 (Image.resize of an RGB image): fixed-point weights, rounded to 8 bits between
-// the passes. Pipelines that resize a conditioning image through Pillow depend on these bits.
+// Image resizing with the bits of Pillow 12 (Image.resize of an RGB image): fixed-point weights, rounded to 8 bits
+// between the passes. Pipelines that resize a conditioning image through Pillow depend on these bits.
 #pragma once
 
 #include <cstdint>

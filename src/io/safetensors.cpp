@@ -15,21 +15,19 @@
 #include "io/formats.hpp"
 #include "io/json_error.hpp"
 
-static_assert(std::endian::native == std::endian::little,
-              "safetensors data is little-endian and used in place");
+static_assert(std::endian::native == std::endian::little, "safetensors data is little-endian and used in place");
 
 namespace t2v::io {
 
 namespace {
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the reference's limit
-constexpr size_t kMaxTensors = 100'000;  // more, and tiny, would only be an attack on memory
-constexpr size_t kMaxNameBytes = 512;  // of one; readers of names are quick with names
-constexpr size_t kMaxNames = 8'000'000;  // bytes of all; the largest published model's 92,000 take half
+constexpr size_t kMaxTensors = 100'000;            // more, and tiny, would only be an attack on memory
+constexpr size_t kMaxNameBytes = 512;              // of one; readers of names are quick with names
+constexpr size_t kMaxNames = 8'000'000;            // bytes of all; the largest published model's 92,000 take half
 constexpr size_t kMaxRank = 32;
 constexpr size_t kMaxRun = size_t{4} << 20;  // bytes without a quote; metadata of trainers is far below
-constexpr const char* kDamagedHint =
-    "the file is damaged or was not written by safetensors: download it again";
+constexpr const char* kDamagedHint = "the file is damaged or was not written by safetensors: download it again";
 
 /// Bits of one element of every dtype the format knows; those that DType lacks still take part in
 /// the layout checks.
@@ -40,9 +38,8 @@ int64_t dtype_bits(std::string_view name) {
     int64_t bits;
   };
   static constexpr std::array kOthers{
-      Row{"U64", 64},    Row{"U32", 32},        Row{"U16", 16},        Row{"C64", 64},
-      Row{"F8_E8M0", 8}, Row{"F8_E4M3FNUZ", 8}, Row{"F8_E5M2FNUZ", 8}, Row{"F6_E2M3", 6},
-      Row{"F6_E3M2", 6}, Row{"F4", 4},
+      Row{"U64", 64},        Row{"U32", 32},        Row{"U16", 16},    Row{"C64", 64},    Row{"F8_E8M0", 8},
+      Row{"F8_E4M3FNUZ", 8}, Row{"F8_E5M2FNUZ", 8}, Row{"F6_E2M3", 6}, Row{"F6_E3M2", 6}, Row{"F4", 4},
   };
   for (const auto& row : kOthers) {
     if (row.name == name) return row.bits;
@@ -73,9 +70,7 @@ class HeaderReader {
     if (depth_ == 3 && (field_ == Field::shape || field_ == Field::offsets)) return element(value);
     return scalar("a number");
   }
-  bool number_float(double, const std::string& text) {
-    return scalar("the number " + printable(text, 40));
-  }
+  bool number_float(double, const std::string& text) { return scalar("the number " + printable(text, 40)); }
   bool binary(Json::binary_t&) { return false; }
 
   bool string(std::string& value) {
@@ -92,8 +87,7 @@ class HeaderReader {
   }
 
   bool start_object(size_t) {
-    if (depth_ >= 2 && field_ != Field::other)
-      return refuse(at() + ": wanted a plain value, got an object");
+    if (depth_ >= 2 && field_ != Field::other) return refuse(at() + ": wanted a plain value, got an object");
     return enter();
   }
   bool end_object() {
@@ -114,8 +108,7 @@ class HeaderReader {
       entry.shape.assign(list_.begin(), list_.end());
       entry.has_shape = true;
     } else if (field_ == Field::offsets) {
-      if (list_.size() != 2)
-        return refuse(at() + ": wanted two numbers, got " + std::to_string(list_.size()));
+      if (list_.size() != 2) return refuse(at() + ": wanted two numbers, got " + std::to_string(list_.size()));
       entry.begin = list_[0];
       entry.end = list_[1];
     }
@@ -129,8 +122,7 @@ class HeaderReader {
         field_ = Field::metadata;
         return ++metadata_count_ == 1 ? true : refuse("__metadata__ appears twice");
       }
-      if (entries.size() >= kMaxTensors)
-        return refuse("more than " + std::to_string(kMaxTensors) + " tensors");
+      if (entries.size() >= kMaxTensors) return refuse("more than " + std::to_string(kMaxTensors) + " tensors");
       if (name.size() > kMaxNameBytes || (name_bytes_ += name.size()) > kMaxNames)
         return refuse("wanted tensor names of at most " + std::to_string(kMaxNameBytes) +
                       " bytes, and of 8 MB in all, got longer ones");
@@ -170,8 +162,7 @@ class HeaderReader {
   }
   std::string at() const {
     if (field_ == Field::metadata) return "__metadata__: '" + printable(key_) + "'";
-    const std::string tensor =
-        entries.empty() ? "header" : "'" + printable(entries.back().name) + "'";
+    const std::string tensor = entries.empty() ? "header" : "'" + printable(entries.back().name) + "'";
     return depth_ <= 1 ? tensor : tensor + ": " + printable(key_);
   }
   bool scalar(const std::string& got) {
@@ -179,14 +170,13 @@ class HeaderReader {
     if (depth_ == 0) return refuse("wanted a JSON object, got " + got);
     const std::string wanted = depth_ == 1                                           ? "an object"
                                : field_ == Field::metadata || field_ == Field::dtype ? "a string"
-                               : depth_ == 3 ? "integers from 0 to 2^63-1"
-                                             : "a list of integers";
+                               : depth_ == 3                                         ? "integers from 0 to 2^63-1"
+                                                                                     : "a list of integers";
     return refuse(at() + ": wanted " + wanted + ", got " + got);
   }
   bool element(uint64_t value) {
     if (value > static_cast<uint64_t>(INT64_MAX)) return scalar(std::to_string(value));
-    if (list_.size() >= kMaxRank)
-      return refuse(at() + ": more than " + std::to_string(kMaxRank) + " numbers");
+    if (list_.size() >= kMaxRank) return refuse(at() + ": more than " + std::to_string(kMaxRank) + " numbers");
     list_.push_back(static_cast<int64_t>(value));
     return true;
   }
@@ -211,8 +201,7 @@ class HeaderReader {
 std::string_view header_of(const MmapFile& file) {
   const auto bytes = file.bytes();
   if (bytes.size() < 8) {
-    throw bad_file(file.path(),
-                   "header too small: wanted at least 8 bytes, got " + std::to_string(bytes.size()),
+    throw bad_file(file.path(), "header too small: wanted at least 8 bytes, got " + std::to_string(bytes.size()),
                    "download the file again");
   }
   uint64_t length = 0;
@@ -220,15 +209,14 @@ std::string_view header_of(const MmapFile& file) {
   if (length > kMaxHeaderBytes) {
     throw bad_file(
         file.path(),
-        "not a safetensors file: wanted a header of at most 100000000 bytes, got a length of " +
-            std::to_string(length),
+        "not a safetensors file: wanted a header of at most 100000000 bytes, got a length of " + std::to_string(length),
         "the file has another format, or is damaged");
   }
   if (length > bytes.size() - 8) {
     throw bad_file(file.path(),
-                   "header past the end of the file: wanted " + std::to_string(length + 8) +
-                       " bytes, got " + std::to_string(bytes.size()) + ": " +
-                       std::to_string(length + 8 - bytes.size()) + " bytes or more are missing",
+                   "header past the end of the file: wanted " + std::to_string(length + 8) + " bytes, got " +
+                       std::to_string(bytes.size()) + ": " + std::to_string(length + 8 - bytes.size()) +
+                       " bytes or more are missing",
                    "the download stopped early: download the file again");
   }
   return {reinterpret_cast<const char*>(bytes.data()) + 8, static_cast<size_t>(length)};
@@ -244,8 +232,7 @@ void check_runs(std::string_view text, const std::string& where) {
     const std::string_view run = rest.substr(0, rest.find('"'));
     if (run.size() == kMaxRun && run.find_first_not_of(" \t\r\n") != run.npos) {
       throw bad_file(where,
-                     "header: wanted strings of less than " + std::to_string(kMaxRun) +
-                         " bytes, got a longer one",
+                     "header: wanted strings of less than " + std::to_string(kMaxRun) + " bytes, got a longer one",
                      kDamagedHint);
     }
     if (run.find('\0') != run.npos) throw bad_file(where, "header: a NUL byte", kDamagedHint);
@@ -269,40 +256,32 @@ int64_t entry_bytes(const Entry& entry, const std::string& where) {
   const std::string name = "'" + printable(entry.name) + "'";
   const int64_t bits = dtype_bits(entry.dtype);
   if (bits == 0) {
-    throw bad_file(where, name + ": unknown dtype '" + printable(entry.dtype, 40) + "'",
-                   kDamagedHint);
+    throw bad_file(where, name + ": unknown dtype '" + printable(entry.dtype, 40) + "'", kDamagedHint);
   }
   const auto total = checked_bytes(entry.shape, bits);
-  if (!total)
-    throw bad_file(where, name + ": the shape " + join_ints(entry.shape) + " overflows",
-                   kDamagedHint);
+  if (!total) throw bad_file(where, name + ": the shape " + join_ints(entry.shape) + " overflows", kDamagedHint);
   if (*total % 8 != 0) {
-    throw bad_file(
-        where,
-        name + ": " + std::to_string(*total) + " bits of " + entry.dtype + " end inside a byte",
-        kDamagedHint);
+    throw bad_file(where, name + ": " + std::to_string(*total) + " bits of " + entry.dtype + " end inside a byte",
+                   kDamagedHint);
   }
   return *total / 8;
 }
 
 /// Tensors must follow each other without hole or overlap and fill the data exactly.
 void check_layout(std::vector<Entry>& entries, int64_t data_bytes, const std::string& where) {
-  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
-    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
-  });
+  std::sort(entries.begin(), entries.end(),
+            [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
   int64_t position = 0;
   for (const auto& entry : entries) {
     const std::string name = "'" + printable(entry.name) + "'";
-    const std::string offsets =
-        "[" + std::to_string(entry.begin) + ", " + std::to_string(entry.end) + "]";
+    const std::string offsets = "[" + std::to_string(entry.begin) + ", " + std::to_string(entry.end) + "]";
     if (entry.begin != position || entry.end < entry.begin) {
       const std::string kind = entry.end < entry.begin  ? "reversed"
                                : entry.begin < position ? "overlapping"
                                                         : "leaving a hole";
-      throw bad_file(where,
-                     name + ": " + kind + " offsets: wanted a start at " +
-                         std::to_string(position) + ", got " + offsets,
-                     kDamagedHint);
+      throw bad_file(
+          where, name + ": " + kind + " offsets: wanted a start at " + std::to_string(position) + ", got " + offsets,
+          kDamagedHint);
     }
     const int64_t bytes = entry_bytes(entry, where);
     if (entry.end - entry.begin != bytes) {
@@ -315,14 +294,12 @@ void check_layout(std::vector<Entry>& entries, int64_t data_bytes, const std::st
   }
   if (position > data_bytes) {
     throw bad_file(where,
-                   "wanted " + std::to_string(position) + " bytes of tensors, got " +
-                       std::to_string(data_bytes) + ": " + std::to_string(position - data_bytes) +
-                       " bytes are missing",
+                   "wanted " + std::to_string(position) + " bytes of tensors, got " + std::to_string(data_bytes) +
+                       ": " + std::to_string(position - data_bytes) + " bytes are missing",
                    "the download stopped early: download the file again");
   }
   if (position < data_bytes) {
-    throw bad_file(where,
-                   std::to_string(data_bytes - position) + " trailing bytes after the last tensor",
+    throw bad_file(where, std::to_string(data_bytes - position) + " trailing bytes after the last tensor",
                    "load and save the file once with the safetensors library to drop them");
   }
 }
@@ -341,23 +318,20 @@ std::shared_ptr<const TensorFile> open_safetensors(std::shared_ptr<const MmapFil
   std::vector<std::string> unsupported;
   for (auto& entry : reader.entries) {
     const auto dtype = dtype_of(entry.dtype);
-    const auto bytes = data.subspan(static_cast<size_t>(entry.begin),
-                                    static_cast<size_t>(entry.end - entry.begin));
+    const auto bytes = data.subspan(static_cast<size_t>(entry.begin), static_cast<size_t>(entry.end - entry.begin));
     // A tensor of a dtype we lack gets a row as well, so that its name can't appear twice.
-    const auto [it, is_new] = tensors.emplace(
-        entry.name, TensorView{dtype.value_or(DType::u8), std::move(entry.shape), {}, bytes});
+    const auto [it, is_new] =
+        tensors.emplace(entry.name, TensorView{dtype.value_or(DType::u8), std::move(entry.shape), {}, bytes});
     if (!is_new)
-      throw bad_file(where, "header: the tensor '" + printable(entry.name) + "' appears twice",
-                     kDamagedHint);
+      throw bad_file(where, "header: the tensor '" + printable(entry.name) + "' appears twice", kDamagedHint);
     if (!dtype) unsupported.push_back(entry.name);
   }
   for (const auto& name : unsupported) tensors.erase(name);
   if (!unsupported.empty()) {
-    log::warn("{}: {} tensors of dtypes that are not supported are left out, the first is '{}'",
-              where, unsupported.size(), printable(unsupported.front()));
+    log::warn("{}: {} tensors of dtypes that are not supported are left out, the first is '{}'", where,
+              unsupported.size(), printable(unsupported.front()));
   }
-  return std::make_shared<MappedTensorFile>(std::move(file), std::move(tensors),
-                                            std::move(reader.metadata));
+  return std::make_shared<MappedTensorFile>(std::move(file), std::move(tensors), std::move(reader.metadata));
 }
 
 }  // namespace t2v::io

@@ -29,8 +29,7 @@ void write_safetensors(const std::filesystem::path& file, std::span<const NamedT
   });
 
   std::set<std::string_view> names;
-  for (const auto& tensor : tensors)
-    T2V_CHECK(names.insert(tensor.name).second, "a tensor name is used twice");
+  for (const auto& tensor : tensors) T2V_CHECK(names.insert(tensor.name).second, "a tensor name is used twice");
 
   std::string header = "{";
   if (!metadata.empty()) {
@@ -46,16 +45,13 @@ void write_safetensors(const std::filesystem::path& file, std::span<const NamedT
     const auto& view = tensor->view;
     const auto bytes = checked_bytes(view.shape, dtype_size(view.dtype));
     T2V_CHECK(view.strides.empty(), "write_safetensors takes contiguous tensors");
-    T2V_CHECK(bytes && *bytes == static_cast<int64_t>(view.bytes.size()),
-              "a tensor's bytes differ from its shape");
+    T2V_CHECK(bytes && *bytes == static_cast<int64_t>(view.bytes.size()), "a tensor's bytes differ from its shape");
     if (header.back() != '{') header += ',';
-    header += quoted(tensor->name) + ":{\"dtype\":\"" + std::string(dtype_name(view.dtype)) +
-              "\",\"shape\":[";
+    header += quoted(tensor->name) + ":{\"dtype\":\"" + std::string(dtype_name(view.dtype)) + "\",\"shape\":[";
     for (size_t i = 0; i < view.shape.size(); ++i) {
       header += (i > 0 ? "," : "") + std::to_string(view.shape[i]);
     }
-    header += "],\"data_offsets\":[" + std::to_string(position) + "," +
-              std::to_string(position + *bytes) + "]}";
+    header += "],\"data_offsets\":[" + std::to_string(position) + "," + std::to_string(position + *bytes) + "]}";
     position += *bytes;
   }
   header += "}";

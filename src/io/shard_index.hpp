@@ -12,7 +12,7 @@ namespace t2v::io {
 
 struct ShardIndex {
   std::map<std::string, std::string> file_of;  ///< tensor -> shard
-  std::vector<std::string> files;  ///< the shards, sorted, each once; plain names beside the index
+  std::vector<std::string> files;              ///< the shards, sorted, each once; plain names beside the index
 };
 
 ShardIndex parse_shard_index(std::string_view text, const std::string& where);

@@ -23,8 +23,8 @@ constexpr size_t kMaxProblems = 10;  // shown in one message
 
 class ShardedTensorFile final : public TensorFile {
  public:
-  ShardedTensorFile(std::string where, std::vector<std::shared_ptr<const TensorFile>> shards,
-                    TensorMap tensors, std::map<std::string, std::string> metadata)
+  ShardedTensorFile(std::string where, std::vector<std::shared_ptr<const TensorFile>> shards, TensorMap tensors,
+                    std::map<std::string, std::string> metadata)
       : where_(std::move(where)),
         shards_(std::move(shards)),
         tensors_(std::move(tensors)),
@@ -62,9 +62,8 @@ class Problems {
   void throw_if_any(const std::string& where) const {
     if (count_ == 0) return;
     const size_t hidden = count_ - shown_.size();
-    throw bad_index(
-        where, join(shown_, "; ") + (hidden > 0 ? "; and " + std::to_string(hidden) + " more" : ""),
-        "download the model again: its files do not belong together or are not complete");
+    throw bad_index(where, join(shown_, "; ") + (hidden > 0 ? "; and " + std::to_string(hidden) + " more" : ""),
+                    "download the model again: its files do not belong together or are not complete");
   }
 
  private:
@@ -77,32 +76,26 @@ class Problems {
 bool is_plain_file_name(std::string_view name) {
   if (name.empty() || name == "." || name == ".." || name.size() > 255) return false;
   if (name.size() >= 2 && name[1] == ':') return false;  // a drive letter
-  return std::none_of(name.begin(), name.end(), [](char c) {
-    return c == '/' || c == '\\' || static_cast<unsigned char>(c) < 0x20;
-  });
+  return std::none_of(name.begin(), name.end(),
+                      [](char c) { return c == '/' || c == '\\' || static_cast<unsigned char>(c) < 0x20; });
 }
 
 ShardIndex parse_shard_index(std::string_view text, const std::string& where) {
   const Json json = parse_json(text, where, {.max_bytes = kMaxIndexBytes, .max_items = kMaxIndexItems});
   if (!json.is_object()) throw bad_index(where, "wanted an object, got something else");
   const auto map = json.find("weight_map");
-  if (map == json.end() || !map->is_object())
-    throw bad_index(where, "wanted an object 'weight_map', got none");
+  if (map == json.end() || !map->is_object()) throw bad_index(where, "wanted an object 'weight_map', got none");
   ShardIndex index;
   std::set<std::string> files;
   for (const auto& [tensor, file] : map->items()) {
     if (!file.is_string())
-      throw bad_index(
-          where, "weight_map: '" + printable(tensor) + "': wanted a file name, got something else");
+      throw bad_index(where, "weight_map: '" + printable(tensor) + "': wanted a file name, got something else");
     const auto& name = file.get_ref<const std::string&>();
     if (!is_plain_file_name(name)) {
-      throw bad_index(
-          where,
-          "weight_map: wanted plain file names beside the index, got '" + printable(name) + "'",
-          "do not use this model: its index points outside of its folder");
+      throw bad_index(where, "weight_map: wanted plain file names beside the index, got '" + printable(name) + "'",
+                      "do not use this model: its index points outside of its folder");
     }
-    if (files.insert(name).second && files.size() > kMaxShards)
-      throw bad_index(where, "more than 4096 shards");
+    if (files.insert(name).second && files.size() > kMaxShards) throw bad_index(where, "more than 4096 shards");
     index.file_of.emplace(tensor, name);
   }
   index.files.assign(files.begin(), files.end());
@@ -137,8 +130,7 @@ std::shared_ptr<const TensorFile> open_sharded(const std::filesystem::path& inde
     }
     for (const auto& [tensor, view] : shards.back()->tensors()) {
       const auto [seen, is_new] = seen_in.emplace(tensor, name);
-      if (!is_new)
-        problems.add("'" + printable(tensor) + "' is in " + seen->second + " and in " + name);
+      if (!is_new) problems.add("'" + printable(tensor) + "' is in " + seen->second + " and in " + name);
       tensors.emplace(tensor, view);
     }
     for (const auto& [key, value] : shards.back()->metadata()) metadata.emplace(key, value);
@@ -152,11 +144,9 @@ std::shared_ptr<const TensorFile> open_sharded(const std::filesystem::path& inde
   }
   problems.throw_if_any(where);
   if (tensors.size() > index.file_of.size()) {
-    log::debug("{}: {} tensors of the shards are not in weight_map", where,
-               tensors.size() - index.file_of.size());
+    log::debug("{}: {} tensors of the shards are not in weight_map", where, tensors.size() - index.file_of.size());
   }
-  return std::make_shared<ShardedTensorFile>(where, std::move(shards), std::move(tensors),
-                                             std::move(metadata));
+  return std::make_shared<ShardedTensorFile>(where, std::move(shards), std::move(tensors), std::move(metadata));
 }
 
 }  // namespace t2v::io

@@ -45,8 +45,8 @@ TensorView part_of(const TensorView& whole, const TensorSource& source, const st
   if (source.count == 1) return whole;
   const bool divides = !whole.shape.empty() && whole.shape[0] % source.count == 0;
   if (!divides || !whole.strides.empty()) {
-    throw bad_file(where, "tensor '" + printable(source.stored) + "': wanted rows in " +
-                              std::to_string(source.count) + " equal parts");
+    throw bad_file(where, "tensor '" + printable(source.stored) + "': wanted rows in " + std::to_string(source.count) +
+                              " equal parts");
   }
   TensorView part = whole;
   part.shape[0] /= source.count;

@@ -24,7 +24,8 @@ struct TensorSource {
 /// Shown name -> where it comes from.
 using TensorNames = std::map<std::string, TensorSource, std::less<>>;
 
-/// Shows the tensors in `names`, which the file must have, and no other. Error{bad_input} when a tensor can't be parted.
+/// Shows the tensors in `names`, which the file must have, and no other. Error{bad_input} when a tensor can't be
+/// parted.
 std::shared_ptr<const TensorFile> show_tensors(std::shared_ptr<const TensorFile> file, const TensorNames& names);
 
 /// Adds a name; Error{bad_input} naming both tensors when it is taken already.

@@ -37,12 +37,15 @@ std::optional<OtherKind> other_kind(const TensorFile& file) {
   const auto contains = [&](std::string_view part) {
     return any([&](const std::string& name) { return name.find(part) != std::string::npos; });
   };
-  if (is_motion_module(file)) return OtherKind{"a motion module", "give it with --motion-module beside a Stable Diffusion 1.5 model"};
+  if (is_motion_module(file))
+    return OtherKind{"a motion module", "give it with --motion-module beside a Stable Diffusion 1.5 model"};
   if (contains("lora_") || contains(".lora.")) return OtherKind{"a LoRA", "give it with --lora beside a model"};
   if (contains("conditioner.embedders.1.")) return OtherKind{"a Stable Diffusion XL checkpoint", ""};
   if (contains("double_blocks.") || contains("joint_blocks.")) return OtherKind{"a transformer image model", ""};
-  if (is_taesd_decoder(file) || is_taesd_file(file)) return OtherKind{"TAESD, a small autoencoder", "give it with --vae beside a model"};
-  if (tensors.contains("encoder.conv_in.weight")) return OtherKind{"an autoencoder", "give it with --vae beside a model"};
+  if (is_taesd_decoder(file) || is_taesd_file(file))
+    return OtherKind{"TAESD, a small autoencoder", "give it with --vae beside a model"};
+  if (tensors.contains("encoder.conv_in.weight"))
+    return OtherKind{"an autoencoder", "give it with --vae beside a model"};
   if (contains("time_embedding.linear_1.weight")) {
     return OtherKind{"the UNet of a model folder", "give the folder above it, or this file with --unet beside a model"};
   }
@@ -50,12 +53,23 @@ std::optional<OtherKind> other_kind(const TensorFile& file) {
 }
 
 bool is_training_leftover(std::string_view name) {
-  static constexpr std::array<std::string_view, 15> kNames{
-      "betas",  "alphas_cumprod",  "alphas_cumprod_prev", "sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod",
-      "log_one_minus_alphas_cumprod", "sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod", "logvar",
-      "lvlb_weights", "scale_factor", "v_pred", "ztsnr", "global_step", "log_one_minus_alphas"};
-  static constexpr std::array<std::string_view, 6> kStarts{"model_ema.", "posterior_", "denoiser.", "embedding_manager.",
-                                                           "loss.", "callbacks"};
+  static constexpr std::array<std::string_view, 15> kNames{"betas",
+                                                           "alphas_cumprod",
+                                                           "alphas_cumprod_prev",
+                                                           "sqrt_alphas_cumprod",
+                                                           "sqrt_one_minus_alphas_cumprod",
+                                                           "log_one_minus_alphas_cumprod",
+                                                           "sqrt_recip_alphas_cumprod",
+                                                           "sqrt_recipm1_alphas_cumprod",
+                                                           "logvar",
+                                                           "lvlb_weights",
+                                                           "scale_factor",
+                                                           "v_pred",
+                                                           "ztsnr",
+                                                           "global_step",
+                                                           "log_one_minus_alphas"};
+  static constexpr std::array<std::string_view, 6> kStarts{"model_ema.",         "posterior_", "denoiser.",
+                                                           "embedding_manager.", "loss.",      "callbacks"};
   return std::ranges::find(kNames, name) != kNames.end() ||
          std::ranges::any_of(kStarts, [&](std::string_view start) { return name.starts_with(start); });
 }
@@ -118,7 +132,8 @@ bool is_single_file_checkpoint(const fs::path& file) {
   static constexpr std::array<std::string_view, 4> kExtensions{".safetensors", ".ckpt", ".pt", ".pth"};
   std::error_code ignored;
   const std::string extension = file.extension().string();
-  if (std::ranges::find(kExtensions, extension) == kExtensions.end() || !fs::is_regular_file(file, ignored)) return false;
+  if (std::ranges::find(kExtensions, extension) == kExtensions.end() || !fs::is_regular_file(file, ignored))
+    return false;
   try {
     return single_file_layout(*open_tensor_file(file)) != nullptr;
   } catch (const Error&) {
@@ -135,7 +150,8 @@ Checkpoint open_single_file(const fs::path& path) {
   std::vector<std::string> known;
   for (const auto& layout : kLayouts) known.emplace_back(layout.about);
   const auto other = other_kind(*file);
-  const std::string first = file->tensors().empty() ? "no tensors" : "tensors like '" + printable(file->tensors().begin()->first, 80) + "'";
+  const std::string first =
+      file->tensors().empty() ? "no tensors" : "tensors like '" + printable(file->tensors().begin()->first, 80) + "'";
   throw Error(other && other->hint.empty() ? ErrorCode::unsupported : ErrorCode::bad_input,
               "bad model: " + path.string() + ": wanted a whole model in one file (" + join(known, ", ") + "), got " +
                   (other ? other->what : first),
@@ -154,7 +170,8 @@ std::optional<Component> original_component(std::string_view name, const fs::pat
       if (vae.has("decoder.mid.block_1.norm1.weight")) return ldm_vae_component(vae, /*sample_size=*/512);
     }
   }
-  // Beside a file of a diffusers folder is the config that its maker wrote; published folders hold TAESD in both spellings.
+  // Beside a file of a diffusers folder is the config that its maker wrote; published folders hold TAESD in both
+  // spellings.
   const bool has_config = fs::exists(path.parent_path() / "config.json");
   if (name == "vae" && (is_taesd_decoder(*file) || (!has_config && is_taesd_file(*file)))) return taesd_component(file);
   if (name == "motion_adapter" && !has_config && is_motion_module(*file)) return motion_module_component(file);
@@ -164,7 +181,8 @@ std::optional<Component> original_component(std::string_view name, const fs::pat
 void warn_of_unknown_tensors(const TensorFile& file, const std::vector<std::string>& known_prefixes) {
   std::vector<std::string> unknown;
   for (const auto& [name, view] : file.tensors()) {
-    const bool known = std::ranges::any_of(known_prefixes, [&name = name](const auto& prefix) { return name.starts_with(prefix); });
+    const bool known =
+        std::ranges::any_of(known_prefixes, [&name = name](const auto& prefix) { return name.starts_with(prefix); });
     if (!known && !is_training_leftover(name)) unknown.push_back(printable(name, 80));
   }
   if (unknown.empty()) return;

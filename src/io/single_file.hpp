@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A whole model in one file, in its original spelling (Stable Diffusion's model.safetensors and .ckpt), opened as the
-// checkpoint folder it stands for: the same components, configs derived from tensor shapes, names in diffusers' spelling,
-// nothing copied. A kind of file is one row of the table in single_file.cpp and one function that takes it apart.
+// checkpoint folder it stands for: the same components, configs derived from tensor shapes, names in diffusers'
+// spelling, nothing copied. A kind of file is one row of the table in single_file.cpp and one function that takes it
+// apart.
 #pragma once
 
 #include <filesystem>
@@ -45,11 +46,11 @@ class TensorsBelow {
 /// What the shapes of an original UNet say.
 struct LdmUNetShape {
   int64_t in_channels = 0, out_channels = 0;
-  int64_t layers = 0;  ///< layers_per_block
+  int64_t layers = 0;             ///< layers_per_block
   std::vector<int64_t> channels;  ///< block_out_channels
   std::vector<bool> down_attention, up_attention;
-  std::vector<int64_t> depth;   ///< transformer blocks a layer, of each level with attention, else 1
-  int64_t context_width = 0;    ///< cross_attention_dim
+  std::vector<int64_t> depth;  ///< transformer blocks a layer, of each level with attention, else 1
+  int64_t context_width = 0;   ///< cross_attention_dim
   bool linear_projection = false;
 };
 /// `unet`: names without "model.diffusion_model.". Error{bad_input} naming the tensor that contradicts the structure.
@@ -79,9 +80,9 @@ struct SingleFileLayout {
   Components (*open)(std::shared_ptr<const TensorFile> file);
 };
 
-bool is_stable_diffusion_file(const TensorFile& file);                   // single_file_sd.cpp
+bool is_stable_diffusion_file(const TensorFile& file);  // single_file_sd.cpp
 Components open_stable_diffusion_file(std::shared_ptr<const TensorFile> file);
-bool is_stable_video_file(const TensorFile& file);                       // single_file_svd.cpp
+bool is_stable_video_file(const TensorFile& file);  // single_file_svd.cpp
 Components open_stable_video_file(std::shared_ptr<const TensorFile> file);
 
 /// The row that knows this file, or null.
@@ -91,8 +92,8 @@ bool is_single_file_checkpoint(const std::filesystem::path& file);
 /// Error{bad_input} saying what the file is instead, where that can be told.
 Checkpoint open_single_file(const std::filesystem::path& file);
 
-/// The component `name` of a weight file in an original spelling (a whole model, a VAE, a motion module), or nothing when
-/// the file is not one: its names are then diffusers'.
+/// The component `name` of a weight file in an original spelling (a whole model, a VAE, a motion module), or nothing
+/// when the file is not one: its names are then diffusers'.
 std::optional<Component> original_component(std::string_view name, const std::filesystem::path& file);
 
 /// Warns of tensors that belong to no known part, except buffers that training code leaves behind.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stable Diffusion 1.x and 2.x in one file: UNet below model.diffusion_model., autoencoder below first_stage_model., text
-// encoder below cond_stage_model. (CLIP ViT-L of transformers, or OpenCLIP ViT-H). Sizes are read off the tensors; what
-// shapes can't say (head counts, activations, schedules) is what the published models have, each with its source.
+// Stable Diffusion 1.x and 2.x in one file: UNet below model.diffusion_model., autoencoder below first_stage_model.,
+// text encoder below cond_stage_model. (CLIP ViT-L of transformers, or OpenCLIP ViT-H). Sizes are read off the tensors;
+// what shapes can't say (head counts, activations, schedules) is what the published models have, each with its source.
 #include <cmath>
 #include <cstring>
 
@@ -16,9 +16,9 @@ namespace {
 
 constexpr std::string_view kUNet = "model.diffusion_model.", kVae = "first_stage_model.",
                            kClip = "cond_stage_model.transformer.", kOpenClip = "cond_stage_model.model.";
-constexpr int64_t kGroups = 32;      // of every GroupNorm
-constexpr int64_t kHeadWidth = 64;   // of SD 2's UNet (v2-inference.yaml: num_head_channels) and of both text encoders
-constexpr int64_t kSd1Heads = 8;     // v1-inference.yaml: num_heads
+constexpr int64_t kGroups = 32;     // of every GroupNorm
+constexpr int64_t kHeadWidth = 64;  // of SD 2's UNet (v2-inference.yaml: num_head_channels) and of both text encoders
+constexpr int64_t kSd1Heads = 8;    // v1-inference.yaml: num_heads
 constexpr int64_t kMaxLevels = 12;
 
 [[noreturn]] void bad(const TensorsBelow& part, const std::string& what) {
@@ -52,8 +52,9 @@ double element(const TensorView& view, size_t index) {
   return bits >> 15 ? -size : size;
 }
 
-/// SD 2 at 768 pixels predicts v and SD 2 at 512 pixels noise, with the same shapes. A bias of the last transformer tells
-/// them apart: its standard deviation is above 0.09 in v models (the rule of ComfyUI, supported_models.py SD20.model_type).
+/// SD 2 at 768 pixels predicts v and SD 2 at 512 pixels noise, with the same shapes. A bias of the last transformer
+/// tells them apart: its standard deviation is above 0.09 in v models (the rule of ComfyUI, supported_models.py
+/// SD20.model_type).
 bool looks_like_v_prediction(const TensorsBelow& unet, int64_t last_block) {
   constexpr double kThreshold = 0.09;
   const auto found = unet.all().find(dotted("output_blocks.", last_block, ".1.transformer_blocks.0.norm1.bias"));
@@ -114,11 +115,15 @@ Component unet_component(const TensorsBelow& unet, const LdmUNetShape& shape, bo
 Json text_config(int64_t vocabulary, int64_t width, int64_t positions, int64_t layers, int64_t inner,
                  const char* activation) {
   // Ids of the tokens are wrong in the published configs too; transformers then takes the largest id for the end.
-  return {{"architectures", {"CLIPTextModel"}}, {"vocab_size", vocabulary},
-          {"hidden_size", width},               {"max_position_embeddings", positions},
-          {"num_hidden_layers", layers},        {"intermediate_size", inner},
+  return {{"architectures", {"CLIPTextModel"}},
+          {"vocab_size", vocabulary},
+          {"hidden_size", width},
+          {"max_position_embeddings", positions},
+          {"num_hidden_layers", layers},
+          {"intermediate_size", inner},
           {"num_attention_heads", std::max<int64_t>(1, width / kHeadWidth)},
-          {"hidden_act", activation},           {"eos_token_id", 2}};
+          {"hidden_act", activation},
+          {"eos_token_id", 2}};
 }
 
 /// transformers' own names; only what CLIPTextModel has.
@@ -198,10 +203,12 @@ LdmUNetShape ldm_unet_shape(const TensorsBelow& unet) {
   const int64_t stride = shape.layers + 1;
   const int64_t levels = blocks / stride;
   if (shape.layers < 1 || blocks % stride != 0 || levels > kMaxLevels) {
-    bad(unet, "wanted levels of equally many input_blocks, got " + std::to_string(blocks) + " of which the first level has " +
-                  std::to_string(until_op));
+    bad(unet, "wanted levels of equally many input_blocks, got " + std::to_string(blocks) +
+                  " of which the first level has " + std::to_string(until_op));
   }
-  const auto transformer = [&](const char* side, int64_t block) { return dotted(side, block, ".1.transformer_blocks."); };
+  const auto transformer = [&](const char* side, int64_t block) {
+    return dotted(side, block, ".1.transformer_blocks.");
+  };
   for (int64_t level = 0; level < levels; ++level) {
     const int64_t down = 1 + level * stride, up = level * stride;
     shape.channels.push_back(unet.size(dotted("input_blocks.", down, ".0.out_layers.3.weight"), 0));
@@ -223,7 +230,8 @@ LdmUNetShape ldm_unet_shape(const TensorsBelow& unet) {
 
 Json ldm_encoder_config(const TensorsBelow& vae) {
   const int64_t levels = vae.count("encoder.down.", ".block.0.norm1.weight");
-  if (levels < 1 || levels > kMaxLevels) bad(vae, "wanted an autoencoder of 1 to 12 levels, got " + std::to_string(levels));
+  if (levels < 1 || levels > kMaxLevels)
+    bad(vae, "wanted an autoencoder of 1 to 12 levels, got " + std::to_string(levels));
   Json channels = Json::array(), down = Json::array();
   for (int64_t level = 0; level < levels; ++level) {
     channels.push_back(vae.size(dotted("encoder.down.", level, ".block.0.conv1.weight"), 0));
@@ -270,9 +278,9 @@ Components open_stable_diffusion_file(std::shared_ptr<const TensorFile> file) {
   const LdmUNetShape shape = ldm_unet_shape(unet);
   const bool is_sd2 = !openclip.empty() || shape.linear_projection;
   const int64_t last_block = static_cast<int64_t>(shape.channels.size()) * (shape.layers + 1) - 1;
-  const bool v_prediction = v_prediction_beside(file->where())
-                                .value_or(file->tensors().contains("v_pred") ||
-                                          (is_sd2 && looks_like_v_prediction(unet, last_block)));
+  const bool v_prediction =
+      v_prediction_beside(file->where())
+          .value_or(file->tensors().contains("v_pred") || (is_sd2 && looks_like_v_prediction(unet, last_block)));
   Components parts;
   const auto add = [&](Component part) { parts.emplace(part.name, std::move(part)); };
   add(unet_component(unet, shape, v_prediction));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stable Video Diffusion in one file (svd.safetensors, svd_xt.safetensors, svd_xt_1_1.safetensors): UNet below
-// model.diffusion_model., temporal decoder below first_stage_model., OpenCLIP's image tower and the image autoencoder below
-// conditioner.embedders.N. Spelled as Stability's sgm (openaimodel.py VideoUNet, video_attention.py, temporal_ae.py); the
-// UNet's correspondence is the one of diffusers' scripts/convert_svd_to_diffusers.py.
+// model.diffusion_model., temporal decoder below first_stage_model., OpenCLIP's image tower and the image autoencoder
+// below conditioner.embedders.N. Spelled as Stability's sgm (openaimodel.py VideoUNet, video_attention.py,
+// temporal_ae.py); the UNet's correspondence is the one of diffusers' scripts/convert_svd_to_diffusers.py.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -19,9 +19,9 @@ namespace {
 constexpr std::string_view kUNet = "model.diffusion_model.", kVae = "first_stage_model.", kConditioner = "conditioner.";
 constexpr std::string_view kVisual = ".open_clip.model.visual.", kEncoder = ".encoder.encoder.";
 constexpr std::string_view kTimeStack = "time_stack.";
-constexpr int64_t kHeadWidth = 64;         // svd.yaml: num_head_channels
-constexpr int64_t kTimeIds = 3;            // frame rate, motion, noise: a third of label_emb's input each
-constexpr int64_t kVisionHeadWidth = 80;   // ViT-H/14 of OpenCLIP: 16 heads of 1280
+constexpr int64_t kHeadWidth = 64;                  // svd.yaml: num_head_channels
+constexpr int64_t kTimeIds = 3;                     // frame rate, motion, noise: a third of label_emb's input each
+constexpr int64_t kVisionHeadWidth = 80;            // ViT-H/14 of OpenCLIP: 16 heads of 1280
 constexpr int64_t kLongClip = 25, kShortClip = 14;  // svd_xt and svd have the same tensors
 
 bool take(std::string_view& text, std::string_view start) {
@@ -98,20 +98,21 @@ Component unet_component(const TensorsBelow& unet) {
   Json heads = Json::array();
   for (const int64_t channels : shape.channels) heads.push_back(std::max<int64_t>(1, channels / kHeadWidth));
   const int64_t added = unet.size("label_emb.0.0.weight", 1);
-  Json config{{"_class_name", "UNetSpatioTemporalConditionModel"},
-              {"sample_size", 96},
-              {"in_channels", shape.in_channels},
-              {"out_channels", shape.out_channels},
-              {"block_out_channels", shape.channels},
-              {"layers_per_block", shape.layers},
-              {"down_block_types", types(shape.down_attention, "CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal")},
-              {"up_block_types", types(shape.up_attention, "CrossAttnUpBlockSpatioTemporal", "UpBlockSpatioTemporal")},
-              {"transformer_layers_per_block", shape.depth},
-              {"cross_attention_dim", shape.context_width},
-              {"num_attention_heads", heads},
-              {"addition_time_embed_dim", std::max<int64_t>(1, added / kTimeIds)},
-              {"projection_class_embeddings_input_dim", added},
-              {"num_frames", clip_frames(unet.file()->where())}};
+  Json config{
+      {"_class_name", "UNetSpatioTemporalConditionModel"},
+      {"sample_size", 96},
+      {"in_channels", shape.in_channels},
+      {"out_channels", shape.out_channels},
+      {"block_out_channels", shape.channels},
+      {"layers_per_block", shape.layers},
+      {"down_block_types", types(shape.down_attention, "CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal")},
+      {"up_block_types", types(shape.up_attention, "CrossAttnUpBlockSpatioTemporal", "UpBlockSpatioTemporal")},
+      {"transformer_layers_per_block", shape.depth},
+      {"cross_attention_dim", shape.context_width},
+      {"num_attention_heads", heads},
+      {"addition_time_embed_dim", std::max<int64_t>(1, added / kTimeIds)},
+      {"projection_class_embeddings_input_dim", added},
+      {"num_frames", clip_frames(unet.file()->where())}};
   TensorNames names;
   for (const auto& [name, view] : unet.all()) {
     show_as(names, *unet.file(), video_unet_name(name, shape.layers), {unet.prefix() + name});
@@ -135,7 +136,8 @@ Component vae_component(const TensorsBelow& vae, const TensorsBelow& encoder) {
     if (is_used) show_as(names, *vae.file(), ldm_vae_name(name, levels), {encoder.prefix() + name});
   }
   for (const auto& [name, view] : vae.all()) {
-    if (name.starts_with("decoder.")) show_as(names, *vae.file(), video_decoder_name(name, levels), {vae.prefix() + name});
+    if (name.starts_with("decoder."))
+      show_as(names, *vae.file(), video_decoder_name(name, levels), {vae.prefix() + name});
   }
   return component_in_file("vae", "AutoencoderKLTemporalDecoder", std::move(config), show_tensors(vae.file(), names));
 }
@@ -162,7 +164,8 @@ Component vision_component(const TensorsBelow& visual) {
       continue;
     }
     if (take(rest, "transformer.")) {
-      for (const auto& [own, index, count] : openclip_block_names(rest)) show("vision_model." + own, {stored, index, count});
+      for (const auto& [own, index, count] : openclip_block_names(rest))
+        show("vision_model." + own, {stored, index, count});
       continue;
     }
     std::string shown = name;
@@ -172,7 +175,8 @@ Component vision_component(const TensorsBelow& visual) {
     show("vision_model." + shown, {stored});
   }
   const int64_t width = visual.size("conv1.weight", 0), patch = visual.size("conv1.weight", 2);
-  const auto side = static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(visual.size("positional_embedding", 0) - 1))));
+  const auto side =
+      static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(visual.size("positional_embedding", 0) - 1))));
   Json config{{"architectures", {"CLIPVisionModelWithProjection"}},
               {"hidden_size", width},
               {"intermediate_size", visual.size("transformer.resblocks.0.mlp.c_fc.weight", 0)},
@@ -219,7 +223,8 @@ bool is_stable_video_file(const TensorFile& file) {
 Components open_stable_video_file(std::shared_ptr<const TensorFile> file) {
   const auto below = [&](const std::string& prefix, const char* what) {
     if (!prefix.empty()) return TensorsBelow(file, prefix);
-    throw Error(ErrorCode::bad_input, "bad checkpoint: " + file->where() + ": wanted " + what + " below conditioner., got none");
+    throw Error(ErrorCode::bad_input,
+                "bad checkpoint: " + file->where() + ": wanted " + what + " below conditioner., got none");
   };
   const TensorsBelow visual = below(embedder_prefix(*file, kVisual, "conv1.weight"), "OpenCLIP's image tower");
   const std::string encoder = embedder_prefix(*file, kEncoder, "conv_in.weight");

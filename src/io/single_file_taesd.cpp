@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// TAESD in one file: diffusers' names, or the decoder alone as its makers publish it (taesd_decoder.safetensors and .pth: a
-// list of layers that begins with one more, without weights, than diffusers' list).
+// TAESD in one file: diffusers' names, or the decoder alone as its makers publish it (taesd_decoder.safetensors and
+// .pth: a list of layers that begins with one more, without weights, than diffusers' list).
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,8 +25,8 @@ int64_t count_blocks(const TensorsBelow& layers, int64_t& index) {
 }
 
 [[noreturn]] void bad(const TensorsBelow& layers, int64_t index) {
-  throw Error(ErrorCode::bad_input, "bad checkpoint: " + layers.file()->where() + ": wanted a tensor " + layers.prefix() +
-                                        numbered(index, ".weight") + ", got none");
+  throw Error(ErrorCode::bad_input, "bad checkpoint: " + layers.file()->where() + ": wanted a tensor " +
+                                        layers.prefix() + numbered(index, ".weight") + ", got none");
 }
 
 /// Blocks of each level and the shapes of the ends. `first`: where the first convolution stands.
@@ -87,8 +87,8 @@ Component taesd_component(const std::shared_ptr<const TensorFile>& file) {
     for (const auto& [name, view] : file->tensors()) {
       std::string_view rest = name;
       const auto index = take_index(rest);
-      show_as(names, *file, index && *index > 0 ? "decoder.layers." + numbered(*index - 1, ".") + std::string(rest) : name,
-              {name});
+      show_as(names, *file,
+              index && *index > 0 ? "decoder.layers." + numbered(*index - 1, ".") + std::string(rest) : name, {name});
     }
   } else {
     config = decoder_config(TensorsBelow(file, "decoder.layers."), 0);

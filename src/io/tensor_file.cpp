@@ -20,12 +20,10 @@ struct DTypeRow {
   int64_t size;
 };
 constexpr std::array kDTypes{
-    DTypeRow{DType::f64, "F64", 8},         DTypeRow{DType::f32, "F32", 4},
-    DTypeRow{DType::f16, "F16", 2},         DTypeRow{DType::bf16, "BF16", 2},
-    DTypeRow{DType::f8_e4m3, "F8_E4M3", 1}, DTypeRow{DType::f8_e5m2, "F8_E5M2", 1},
-    DTypeRow{DType::i64, "I64", 8},         DTypeRow{DType::i32, "I32", 4},
-    DTypeRow{DType::i16, "I16", 2},         DTypeRow{DType::i8, "I8", 1},
-    DTypeRow{DType::u8, "U8", 1},           DTypeRow{DType::boolean, "BOOL", 1},
+    DTypeRow{DType::f64, "F64", 8},   DTypeRow{DType::f32, "F32", 4},         DTypeRow{DType::f16, "F16", 2},
+    DTypeRow{DType::bf16, "BF16", 2}, DTypeRow{DType::f8_e4m3, "F8_E4M3", 1}, DTypeRow{DType::f8_e5m2, "F8_E5M2", 1},
+    DTypeRow{DType::i64, "I64", 8},   DTypeRow{DType::i32, "I32", 4},         DTypeRow{DType::i16, "I16", 2},
+    DTypeRow{DType::i8, "I8", 1},     DTypeRow{DType::u8, "U8", 1},           DTypeRow{DType::boolean, "BOOL", 1},
 };
 
 const DTypeRow& row_of(DType dtype) {
@@ -60,8 +58,7 @@ void refuse_foreign(const std::string& where, std::string_view text) {
     throw bad_file(where, "wanted tensors, got a Xet pointer: the real file was never fetched",
                    "download the file itself");
   }
-  while (!start.empty() && std::isspace(static_cast<unsigned char>(start.front())))
-    start.remove_prefix(1);
+  while (!start.empty() && std::isspace(static_cast<unsigned char>(start.front()))) start.remove_prefix(1);
   for (const auto tag : {"<!doctype html", "<html", "<?xml", "<head", "<body"}) {
     if (starts_with_no_case(start, tag)) {
       throw bad_file(where, "wanted tensors, got a web page (an error page saved by a download?)",
@@ -117,10 +114,8 @@ Error bad_file(const std::string& where, const std::string& what, std::string hi
 std::shared_ptr<const TensorFile> open_tensor_file(const std::filesystem::path& file) {
   auto mapped = MmapFile::open(file);
   const std::string_view text = as_text(mapped->bytes());
-  if (text.empty())
-    throw bad_file(mapped->path(), "wanted tensors, got an empty file", kDownloadHint);
-  if (text.starts_with("PK\x03\x04") || text.starts_with("PK\x05\x06"))
-    return open_torch_zip(std::move(mapped));
+  if (text.empty()) throw bad_file(mapped->path(), "wanted tensors, got an empty file", kDownloadHint);
+  if (text.starts_with("PK\x03\x04") || text.starts_with("PK\x05\x06")) return open_torch_zip(std::move(mapped));
   // PROTO and its version; a safetensors header of such a length would start with '{' or a space at
   // byte 8.
   if (text.size() > 2 && text[0] == '\x80' && text[1] >= 2 && text[1] <= 5 &&

@@ -34,15 +34,12 @@ class ZipStorages final : public pickle::StorageSource {
 
   std::span<const std::byte> bytes_of(const pickle::Storage& storage) override {
     const auto it = entries_.find(prefix_ + std::string(storage.key.substr(0, 256)));
-    if (it == entries_.end())
-      throw bad_file(where_, "no record of the storage '" + printable(storage.key, 40) + "'");
+    if (it == entries_.end()) throw bad_file(where_, "no record of the storage '" + printable(storage.key, 40) + "'");
     const auto wanted = storage_bytes(storage);
     if (!wanted || *wanted > static_cast<int64_t>(it->second.size())) {
-      throw bad_file(where_, "storage '" + printable(storage.key, 40) + "': wanted " +
-                                 std::to_string(storage.count) + " elements of " +
-                                 std::to_string(dtype_size(*storage.dtype)) +
-                                 " bytes, got a record of " + std::to_string(it->second.size()) +
-                                 " bytes");
+      throw bad_file(where_, "storage '" + printable(storage.key, 40) + "': wanted " + std::to_string(storage.count) +
+                                 " elements of " + std::to_string(dtype_size(*storage.dtype)) +
+                                 " bytes, got a record of " + std::to_string(it->second.size()) + " bytes");
     }
     return it->second.first(static_cast<size_t>(*wanted));
   }
@@ -64,8 +61,7 @@ class LegacyStorages final : public pickle::StorageSource {
 
   std::span<const std::byte> bytes_of(const pickle::Storage& storage) override {
     const auto it = storages_.find(storage.key);
-    if (it == storages_.end())
-      throw bad_file(where_, "no data of the storage '" + printable(storage.key, 40) + "'");
+    if (it == storages_.end()) throw bad_file(where_, "no data of the storage '" + printable(storage.key, 40) + "'");
     return it->second;
   }
 
@@ -74,14 +70,13 @@ class LegacyStorages final : public pickle::StorageSource {
   const std::string& where_;
 };
 
-std::shared_ptr<const TensorFile> finish(std::shared_ptr<const MmapFile> file,
-                                         pickle::Machine& machine, pickle::Ref root,
-                                         pickle::StorageSource& storages) {
+std::shared_ptr<const TensorFile> finish(std::shared_ptr<const MmapFile> file, pickle::Machine& machine,
+                                         pickle::Ref root, pickle::StorageSource& storages) {
   const std::string& where = file->path();
   auto found = pickle::collect_tensors(root, storages, where);
   if (machine.unknown_globals() > 0) {
-    log::debug("{}: {} Python objects were not read, the first is {}", where,
-               machine.unknown_globals(), machine.first_unknown());
+    log::debug("{}: {} Python objects were not read, the first is {}", where, machine.unknown_globals(),
+               machine.first_unknown());
   }
   if (found.skipped > 0)
     log::warn("{}: {} tensors of dtypes that are not supported are left out", where, found.skipped);
@@ -95,8 +90,7 @@ std::string archive_prefix(const Entries& entries, const std::string& where) {
   std::optional<std::string> prefix;
   for (const auto& [name, bytes] : entries) {
     const size_t slash = name.find('/');
-    const bool is_root =
-        slash == name.npos ? name == "data.pkl" : name.substr(slash) == "/data.pkl";
+    const bool is_root = slash == name.npos ? name == "data.pkl" : name.substr(slash) == "/data.pkl";
     if (!is_root) continue;
     if (prefix) throw bad_file(where, "zip archive: two data.pkl");
     prefix = slash == name.npos ? "" : name.substr(0, slash + 1);
@@ -116,8 +110,7 @@ std::shared_ptr<const TensorFile> open_torch_zip(std::shared_ptr<const MmapFile>
   const std::string prefix = archive_prefix(entries, where);
   const auto order = entries.find(prefix + "byteorder");
   if (order != entries.end() && as_text(order->second) != "little") {
-    throw bad_file(where,
-                   "wanted little-endian data, got '" + printable(as_text(order->second), 20) + "'",
+    throw bad_file(where, "wanted little-endian data, got '" + printable(as_text(order->second), 20) + "'",
                    "save it again on a little-endian machine");
   }
   pickle::Machine machine(entries.find(prefix + "data.pkl")->second, where);
@@ -143,10 +136,8 @@ std::shared_ptr<const TensorFile> open_torch_legacy(std::shared_ptr<const MmapFi
     throw bad_file(where, "a torch.save protocol other than 1001");
   }
   for (const auto& [key, value] : machine.run()->entries) {  // sys_info
-    if (key->text == "little_endian" && value->kind == pickle::Kind::boolean &&
-        value->integer == 0) {
-      throw bad_file(where, "wanted little-endian data, got big-endian",
-                     "save it again on a little-endian machine");
+    if (key->text == "little_endian" && value->kind == pickle::Kind::boolean && value->integer == 0) {
+      throw bad_file(where, "wanted little-endian data, got big-endian", "save it again on a little-endian machine");
     }
   }
   const pickle::Ref root = machine.run();
@@ -154,16 +145,14 @@ std::shared_ptr<const TensorFile> open_torch_legacy(std::shared_ptr<const MmapFi
 
   std::map<std::string_view, int64_t> element_sizes;
   for (const pickle::Ref value : machine.storages()) {
-    if (value->storage->dtype)
-      element_sizes.emplace(value->storage->key, dtype_size(*value->storage->dtype));
+    if (value->storage->dtype) element_sizes.emplace(value->storage->key, dtype_size(*value->storage->dtype));
   }
   LegacyStorages storages(where);
   size_t position = machine.position();
   for (const pickle::Ref key : keys->items) {
     const auto size = element_sizes.find(key->text);
     if (key->kind != pickle::Kind::text || size == element_sizes.end()) {
-      throw bad_file(where,
-                     "data of a storage that no tensor names, or of a type that is not supported",
+      throw bad_file(where, "data of a storage that no tensor names, or of a type that is not supported",
                      "load and save the file once with a current torch");
     }
     int64_t count = 0;
@@ -176,9 +165,8 @@ std::shared_ptr<const TensorFile> open_torch_legacy(std::shared_ptr<const MmapFi
     const size_t left = bytes.size() - position;
     if (!wanted || static_cast<size_t>(*wanted) > left) {
       throw bad_file(where,
-                     "storage '" + printable(key->text, 40) + "': wanted " + std::to_string(count) +
-                         " elements of " + std::to_string(size->second) + " bytes, got " +
-                         std::to_string(left) + " bytes of file",
+                     "storage '" + printable(key->text, 40) + "': wanted " + std::to_string(count) + " elements of " +
+                         std::to_string(size->second) + " bytes, got " + std::to_string(left) + " bytes of file",
                      "the download stopped early: download the file again");
     }
     storages.add(key->text, bytes.subspan(position, static_cast<size_t>(*wanted)));

@@ -15,8 +15,7 @@ namespace {
 
 constexpr uint32_t kLocalHeader = 0x04034b50, kCentralHeader = 0x02014b50, kEnd = 0x06054b50;
 constexpr uint32_t kEnd64 = 0x06064b50, kEnd64Locator = 0x07064b50;
-constexpr size_t kLocalSize = 30, kCentralSize = 46, kEndSize = 22, kEnd64Size = 56,
-                 kLocatorSize = 20;
+constexpr size_t kLocalSize = 30, kCentralSize = 46, kEndSize = 22, kEnd64Size = 56, kLocatorSize = 20;
 constexpr uint64_t kMaxEntries = 120'000;
 constexpr uint32_t kIn64 = 0xFFFFFFFF;  // "the value is in the zip64 field"
 
@@ -27,8 +26,7 @@ struct CentralEntry {
 
 class ZipReader {
  public:
-  ZipReader(std::span<const std::byte> file, const std::string& where)
-      : file_(file), where_(where) {}
+  ZipReader(std::span<const std::byte> file, const std::string& where) : file_(file), where_(where) {}
 
   std::map<std::string, std::span<const std::byte>, std::less<>> read() {
     find_directory();
@@ -37,23 +35,20 @@ class ZipReader {
   }
 
  private:
-  Error fail(const std::string& what,
-             std::string hint = "the file is damaged: download it again") const {
+  Error fail(const std::string& what, std::string hint = "the file is damaged: download it again") const {
     return bad_file(where_, "zip archive: " + what, std::move(hint));
   }
 
   template <typename T>
   T at(uint64_t offset) const {
-    if (offset > file_.size() || file_.size() - offset < sizeof(T))
-      throw fail("a record past the end of the file");
+    if (offset > file_.size() || file_.size() - offset < sizeof(T)) throw fail("a record past the end of the file");
     T value;
     std::memcpy(&value, file_.data() + offset, sizeof value);
     return value;
   }
 
   std::string text(uint64_t offset, size_t size) const {
-    if (offset > file_.size() || file_.size() - offset < size)
-      throw fail("a name past the end of the file");
+    if (offset > file_.size() || file_.size() - offset < size) throw fail("a name past the end of the file");
     return {reinterpret_cast<const char*>(file_.data()) + offset, size};
   }
 
@@ -64,12 +59,10 @@ class ZipReader {
     bool is_found = false;
     while (end > lowest && !is_found) {
       --end;
-      is_found =
-          at<uint32_t>(end) == kEnd && end + kEndSize + at<uint16_t>(end + 20) == file_.size();
+      is_found = at<uint32_t>(end) == kEnd && end + kEndSize + at<uint16_t>(end + 20) == file_.size();
     }
     if (!is_found) {
-      throw fail("no end record: the file is cut short",
-                 "the download stopped early: download the file again");
+      throw fail("no end record: the file is cut short", "the download stopped early: download the file again");
     }
     count_ = at<uint16_t>(end + 10);
     directory_size_ = at<uint32_t>(end + 12);
@@ -88,8 +81,7 @@ class ZipReader {
     if (directory_ > limit || limit - directory_ < directory_size_)
       throw fail("its directory lies past the end of the file");
     if (count_ > kMaxEntries) throw fail("more than " + std::to_string(kMaxEntries) + " entries");
-    if (count_ > directory_size_ / kCentralSize)
-      throw fail("its directory is too small for its entries");
+    if (count_ > directory_size_ / kCentralSize) throw fail("its directory is too small for its entries");
   }
 
   std::vector<CentralEntry> read_directory() const {
@@ -104,10 +96,8 @@ class ZipReader {
       const auto method = at<uint16_t>(offset + 10);
       const uint64_t name_size = at<uint16_t>(offset + 28), extra_size = at<uint16_t>(offset + 30);
       const uint64_t entry_size = kCentralSize + name_size + extra_size + at<uint16_t>(offset + 32);
-      if (directory_end - offset < entry_size)
-        throw fail("a directory entry past the directory's end");
-      CentralEntry entry{text(offset + kCentralSize, name_size), at<uint32_t>(offset + 42),
-                         at<uint32_t>(offset + 24)};
+      if (directory_end - offset < entry_size) throw fail("a directory entry past the directory's end");
+      CentralEntry entry{text(offset + kCentralSize, name_size), at<uint32_t>(offset + 42), at<uint32_t>(offset + 24)};
       uint64_t packed_size = at<uint32_t>(offset + 20);
       read_zip64_extra(offset + kCentralSize + name_size, extra_size, entry, packed_size);
       const std::string shown = "'" + printable(entry.name) + "'";
@@ -124,8 +114,7 @@ class ZipReader {
     return entries;
   }
 
-  void read_zip64_extra(uint64_t offset, uint64_t size, CentralEntry& entry,
-                        uint64_t& packed_size) const {
+  void read_zip64_extra(uint64_t offset, uint64_t size, CentralEntry& entry, uint64_t& packed_size) const {
     const uint64_t end = offset + size;
     while (end - offset >= 4) {
       const auto id = at<uint16_t>(offset);
@@ -146,17 +135,15 @@ class ZipReader {
   }
 
   void check_name(const std::string& name) const {
-    const bool climbs = name == ".." || name.starts_with("../") || name.ends_with("/..") ||
-                        name.find("/../") != name.npos;
-    if (name.empty() || name.front() == '/' || climbs || name.find('\0') != name.npos ||
-        name.find('\\') != name.npos) {
+    const bool climbs =
+        name == ".." || name.starts_with("../") || name.ends_with("/..") || name.find("/../") != name.npos;
+    if (name.empty() || name.front() == '/' || climbs || name.find('\0') != name.npos || name.find('\\') != name.npos) {
       throw fail("the entry name '" + printable(name) + "' is not a plain relative path");
     }
   }
 
   /// From directory entries to spans: the local header says where the data begins.
-  std::map<std::string, std::span<const std::byte>, std::less<>> locate(
-      std::vector<CentralEntry>& entries) const {
+  std::map<std::string, std::span<const std::byte>, std::less<>> locate(std::vector<CentralEntry>& entries) const {
     std::sort(entries.begin(), entries.end(),
               [](const CentralEntry& a, const CentralEntry& b) { return a.offset < b.offset; });
     std::map<std::string, std::span<const std::byte>, std::less<>> spans;
@@ -168,10 +155,9 @@ class ZipReader {
           at<uint32_t>(entry.offset) != kLocalHeader) {
         throw fail(shown + ": no local header");
       }
-      const uint64_t begin = entry.offset + kLocalSize + at<uint16_t>(entry.offset + 26) +
-                             at<uint16_t>(entry.offset + 28);
-      if (begin > directory_ || directory_ - begin < entry.size)
-        throw fail(shown + " lies past the end of the file");
+      const uint64_t begin =
+          entry.offset + kLocalSize + at<uint16_t>(entry.offset + 26) + at<uint16_t>(entry.offset + 28);
+      if (begin > directory_ || directory_ - begin < entry.size) throw fail(shown + " lies past the end of the file");
       previous_end = begin + entry.size;
       const auto span = file_.subspan(static_cast<size_t>(begin), static_cast<size_t>(entry.size));
       if (!spans.emplace(entry.name, span).second) throw fail(shown + " appears twice");
@@ -186,8 +172,8 @@ class ZipReader {
 
 }  // namespace
 
-std::map<std::string, std::span<const std::byte>, std::less<>> read_zip(
-    std::span<const std::byte> file, const std::string& where) {
+std::map<std::string, std::span<const std::byte>, std::less<>> read_zip(std::span<const std::byte> file,
+                                                                        const std::string& where) {
   return ZipReader(file, where).read();
 }
 

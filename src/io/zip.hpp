@@ -13,7 +13,7 @@ namespace t2v::io {
 
 /// Entry name -> its bytes. Names are unique, entries lie inside the file and do not overlap.
 /// Error{bad_input}.
-std::map<std::string, std::span<const std::byte>, std::less<>> read_zip(
-    std::span<const std::byte> file, const std::string& where);
+std::map<std::string, std::span<const std::byte>, std::less<>> read_zip(std::span<const std::byte> file,
+                                                                        const std::string& where);
 
 }  // namespace t2v::io

@@ -17,8 +17,7 @@ class NoSignals {
   NoSignals() {
     sigset_t all;
     sigfillset(&all);
-    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP})
-      sigdelset(&all, fault);
+    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP}) sigdelset(&all, fault);
     pthread_sigmask(SIG_SETMASK, &all, &before_);
   }
   ~NoSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
@@ -31,8 +30,7 @@ class NoSignals {
 
 }  // namespace
 
-AsyncSink::AsyncSink(std::unique_ptr<FrameSink> inner, size_t depth)
-    : inner_(std::move(inner)), free_(depth) {
+AsyncSink::AsyncSink(std::unique_ptr<FrameSink> inner, size_t depth) : inner_(std::move(inner)), free_(depth) {
   const NoSignals guard;
   worker_ = std::thread([this] { work(); });
 }

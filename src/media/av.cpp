@@ -45,8 +45,7 @@ UniqueFrame make_video_frame(AVPixelFormat format, int width, int height) {
   frame->format = format;
   frame->width = width;
   frame->height = height;
-  av_check(av_frame_get_buffer(frame.get(), 0), "av_frame_get_buffer", "video frame",
-           ErrorCode::no_resource);
+  av_check(av_frame_get_buffer(frame.get(), 0), "av_frame_get_buffer", "video frame", ErrorCode::no_resource);
   return frame;
 }
 
@@ -72,9 +71,7 @@ void quiet_libav() {
   std::call_once(once, [] { av_log_set_callback(forward_log); });
 }
 
-AVRational to_av(Rational value) {
-  return {static_cast<int>(value.num), static_cast<int>(value.den)};
-}
+AVRational to_av(Rational value) { return {static_cast<int>(value.num), static_cast<int>(value.den)}; }
 
 Rational from_av(AVRational value) { return {value.num, value.den > 0 ? value.den : 1}; }
 
@@ -89,27 +86,22 @@ std::vector<std::string> video_encoder_names() {
   std::vector<std::string> names;
   void* cursor = nullptr;
   while (const AVCodec* codec = av_codec_iterate(&cursor)) {
-    if (av_codec_is_encoder(codec) && codec->type == AVMEDIA_TYPE_VIDEO)
-      names.emplace_back(codec->name);
+    if (av_codec_is_encoder(codec) && codec->type == AVMEDIA_TYPE_VIDEO) names.emplace_back(codec->name);
   }
   return names;
 }
 
 std::vector<AVPixelFormat> supported_pixel_formats(const AVCodec* codec) {
   std::vector<AVPixelFormat> formats;
-#if LIBAVCODEC_VERSION_INT >= \
-    AV_VERSION_INT(61, 13, 100)  // FFmpeg 7.1; AVCodec::pix_fmts is removed later
+#if LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(61, 13, 100)  // FFmpeg 7.1; AVCodec::pix_fmts is removed later
   const void* list = nullptr;
   int count = 0;
-  if (avcodec_get_supported_config(nullptr, codec, AV_CODEC_CONFIG_PIX_FORMAT, 0, &list, &count) >=
-          0 &&
-      list) {
+  if (avcodec_get_supported_config(nullptr, codec, AV_CODEC_CONFIG_PIX_FORMAT, 0, &list, &count) >= 0 && list) {
     const auto* first = static_cast<const AVPixelFormat*>(list);
     formats.assign(first, first + count);
   }
 #else
-  for (const AVPixelFormat* format = codec->pix_fmts; format && *format != AV_PIX_FMT_NONE;
-       ++format) {
+  for (const AVPixelFormat* format = codec->pix_fmts; format && *format != AV_PIX_FMT_NONE; ++format) {
     formats.push_back(*format);
   }
 #endif
@@ -127,9 +119,8 @@ void set_frame_duration(AVFrame* frame, int64_t duration) {
 int stream_rotation(const AVStream* stream) {
   const uint8_t* matrix = nullptr;
 #if LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(60, 29, 100)  // FFmpeg 6.1 moved side data to codecpar
-  const AVPacketSideData* data =
-      av_packet_side_data_get(stream->codecpar->coded_side_data,
-                              stream->codecpar->nb_coded_side_data, AV_PKT_DATA_DISPLAYMATRIX);
+  const AVPacketSideData* data = av_packet_side_data_get(
+      stream->codecpar->coded_side_data, stream->codecpar->nb_coded_side_data, AV_PKT_DATA_DISPLAYMATRIX);
   if (data && data->size >= 9 * sizeof(int32_t)) matrix = data->data;
 #else
   matrix = av_stream_get_side_data(stream, AV_PKT_DATA_DISPLAYMATRIX, nullptr);

@@ -62,9 +62,7 @@ class Options {
   Options(const Options&) = delete;
   Options& operator=(const Options&) = delete;
   ~Options() { av_dict_free(&dict_); }
-  void set(const std::string& key, const std::string& value) {
-    av_dict_set(&dict_, key.c_str(), value.c_str(), 0);
-  }
+  void set(const std::string& key, const std::string& value) { av_dict_set(&dict_, key.c_str(), value.c_str(), 0); }
   AVDictionary** address() { return &dict_; }
   /// The first key still in the list: an option nobody knew. Empty: all were taken.
   std::string leftover() const;
@@ -75,8 +73,7 @@ class Options {
 
 /// Passes `code` through when it is not negative; else throws Error{error} "where: call: libav's
 /// words".
-int av_check(int code, const char* call, const std::string& where,
-             ErrorCode error = ErrorCode::output);
+int av_check(int code, const char* call, const std::string& where, ErrorCode error = ErrorCode::output);
 std::string av_words(int code);  ///< libav's text for an error code
 
 /// Sends libav's log to ours at debug level (its errors are reported by av_check). Idempotent.
@@ -96,8 +93,7 @@ using IoClose = int (*)(AVFormatContext*, AVIOContext*);
 template <IoClose close>
 void set_io_callbacks(AVFormatContext* context, IoOpen open) {
   context->io_open = open;
-#if LIBAVFORMAT_VERSION_MAJOR >= \
-    60  // FFmpeg 6: io_close2 returns the error; io_close went away in 8
+#if LIBAVFORMAT_VERSION_MAJOR >= 60  // FFmpeg 6: io_close2 returns the error; io_close went away in 8
   context->io_close2 = close;
 #else
   context->io_close = [](AVFormatContext* c, AVIOContext* io) { close(c, io); };

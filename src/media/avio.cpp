@@ -19,12 +19,10 @@ namespace {
 constexpr int kBufferBytes = 1 << 17;
 
 AVIOContext* make_io(bool writes, void* opaque, int (*read)(void*, uint8_t*, int),
-                     int (*write)(void*, AvioWriteBytes, int),
-                     int64_t (*seek)(void*, int64_t, int)) {
+                     int (*write)(void*, AvioWriteBytes, int), int64_t (*seek)(void*, int64_t, int)) {
   auto* buffer = static_cast<unsigned char*>(av_malloc(kBufferBytes));
   AVIOContext* io =
-      buffer ? avio_alloc_context(buffer, kBufferBytes, writes ? 1 : 0, opaque, read, write, seek)
-             : nullptr;
+      buffer ? avio_alloc_context(buffer, kBufferBytes, writes ? 1 : 0, opaque, read, write, seek) : nullptr;
   if (!io) {
     av_free(buffer);
     throw Error(ErrorCode::no_resource, "file buffer: out of memory");
@@ -59,20 +57,14 @@ int64_t seek_read_back(void* opaque, int64_t offset, int whence) {
   struct stat info {};
   if (whence & AVSEEK_SIZE) return ::fstat(reader->fd, &info) == 0 ? info.st_size : -errno;
   switch (whence & ~AVSEEK_FORCE) {
-    case SEEK_SET:
-      reader->position = offset;
-      break;
-    case SEEK_CUR:
-      reader->position += offset;
-      break;
-    default:
-      return AVERROR(EINVAL);
+    case SEEK_SET: reader->position = offset; break;
+    case SEEK_CUR: reader->position += offset; break;
+    default: return AVERROR(EINVAL);
   }
   return reader->position;
 }
 
-int open_read_back(AVFormatContext* context, AVIOContext** io, const char*, int flags,
-                   AVDictionary**) {
+int open_read_back(AVFormatContext* context, AVIOContext** io, const char*, int flags, AVDictionary**) {
   if (flags & AVIO_FLAG_WRITE) return AVERROR(EPERM);
   auto* file = static_cast<OutputFile*>(context->opaque);
   if (!file->seekable()) return AVERROR(ESPIPE);
@@ -109,9 +101,7 @@ int64_t seek_file(void* opaque, int64_t offset, int whence) {
 }
 
 /// Playlists and concat scripts would read other files or the network: a video is one file.
-int refuse_open(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**) {
-  return AVERROR(EPERM);
-}
+int refuse_open(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**) { return AVERROR(EPERM); }
 int close_nothing(AVFormatContext*, AVIOContext*) { return 0; }
 
 }  // namespace

@@ -24,9 +24,7 @@ class Sha256 {
     if (!state_) throw Error(ErrorCode::no_resource, "hash: out of memory");
     av_sha_init(state_.get(), 256);
   }
-  void update(std::span<const uint8_t> bytes) {
-    av_sha_update(state_.get(), bytes.data(), bytes.size());
-  }
+  void update(std::span<const uint8_t> bytes) { av_sha_update(state_.get(), bytes.data(), bytes.size()); }
   std::string hex() {
     std::array<uint8_t, 32> digest;
     av_sha_final(state_.get(), digest.data());
@@ -49,8 +47,7 @@ class Sha256 {
 /// A line a frame, `<index> <sha256>`, and last `all <sha256> <frames>x<height>x<width>`.
 class HashSink final : public FrameSink {
  public:
-  HashSink(const std::filesystem::path& path, const VideoSpec& spec)
-      : spec_(spec), file_(path, spec.overwrite) {}
+  HashSink(const std::filesystem::path& path, const VideoSpec& spec) : spec_(spec), file_(path, spec.overwrite) {}
   void write(const FrameView& frame) override {
     Sha256 one;
     one.update(frame.rgb);
@@ -59,8 +56,8 @@ class HashSink final : public FrameSink {
   }
   void finish() override {
     if (frames_ == 0) throw_no_frames(file_.where());
-    file_.write("all " + all_.hex() + " " + std::to_string(frames_) + "x" +
-                std::to_string(spec_.height) + "x" + std::to_string(spec_.width) + "\n");
+    file_.write("all " + all_.hex() + " " + std::to_string(frames_) + "x" + std::to_string(spec_.height) + "x" +
+                std::to_string(spec_.width) + "\n");
     file_.commit();
   }
 
@@ -84,8 +81,7 @@ class NullSink final : public FrameSink {
 
 }  // namespace
 
-std::unique_ptr<FrameSink> open_hash_sink(const std::filesystem::path& path,
-                                          const VideoSpec& spec) {
+std::unique_ptr<FrameSink> open_hash_sink(const std::filesystem::path& path, const VideoSpec& spec) {
   return std::make_unique<HashSink>(path, spec);
 }
 

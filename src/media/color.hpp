@@ -23,7 +23,6 @@ void rgb_to_yuv444_bt709(const uint8_t* rgb, int64_t width, int64_t height, cons
 /// rgb [H W 3] to 4:2:0 planes: y [H W], u and v [H/2 W/2]. Width and height are even.
 void rgb_to_yuv420_bt709(const uint8_t* rgb, int64_t width, int64_t height, const YuvPlanes& out);
 /// The same by the formula of Rec. ITU-R BT.709-6 (items 3.2-3.4) pixel by pixel, for tests.
-void rgb_to_yuv420_bt709_reference(const uint8_t* rgb, int64_t width, int64_t height,
-                                   const YuvPlanes& out);
+void rgb_to_yuv420_bt709_reference(const uint8_t* rgb, int64_t width, int64_t height, const YuvPlanes& out);
 
 }  // namespace t2v::media

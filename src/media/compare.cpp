@@ -91,8 +91,7 @@ class SsimChannel {
     double sum = 0;
     for (size_t x = 0; x < static_cast<size_t>(out_width_); ++x) {
       const double mean_a = column_[0][x], mean_b = column_[1][x];
-      const double variance_a = column_[2][x] - mean_a * mean_a,
-                   variance_b = column_[3][x] - mean_b * mean_b;
+      const double variance_a = column_[2][x] - mean_a * mean_a, variance_b = column_[3][x] - mean_b * mean_b;
       const double covariance = column_[4][x] - mean_a * mean_b;
       sum += (2 * mean_a * mean_b + kC1) * (2 * covariance + kC2) /
              ((mean_a * mean_a + mean_b * mean_b + kC1) * (variance_a + variance_b + kC2));
@@ -137,8 +136,7 @@ FrameDifference compare_frames(const FrameView& a, const FrameView& b) {
   result.mse = mean_squared_error(a.rgb, b.rgb);
   result.psnr = psnr_of(result.mse);
   for (size_t i = 0; i < a.rgb.size(); ++i) {
-    result.max_difference =
-        std::max(result.max_difference, std::abs(int{a.rgb[i]} - int{b.rgb[i]}));
+    result.max_difference = std::max(result.max_difference, std::abs(int{a.rgb[i]} - int{b.rgb[i]}));
   }
   if (result.max_difference == 0) {
     result.ssim = 1;  // exactly, whatever the rounding of the sums
@@ -149,9 +147,8 @@ FrameDifference compare_frames(const FrameView& a, const FrameView& b) {
   return result;
 }
 
-VideoDifference compare_videos(
-    const std::filesystem::path& a, const std::filesystem::path& b,
-    const std::function<void(int64_t, const FrameDifference&)>& on_frame) {
+VideoDifference compare_videos(const std::filesystem::path& a, const std::filesystem::path& b,
+                               const std::function<void(int64_t, const FrameDifference&)>& on_frame) {
   const auto reader_a = open_video(a), reader_b = open_video(b);
   VideoDifference result;
   result.min_psnr = std::numeric_limits<double>::infinity();
@@ -167,17 +164,14 @@ VideoDifference compare_videos(
     }
     const VideoInfo &info_a = reader_a->info(), &info_b = reader_b->info();
     if (info_a.width != info_b.width || info_a.height != info_b.height) {
-      const auto size = [](const VideoInfo& i) {
-        return std::to_string(i.width) + "x" + std::to_string(i.height);
-      };
-      throw Error(ErrorCode::bad_input, "compare: " + b.string() + ": wanted " + size(info_a) +
-                                            " like " + a.string() + ", got " + size(info_b));
+      const auto size = [](const VideoInfo& i) { return std::to_string(i.width) + "x" + std::to_string(i.height); };
+      throw Error(ErrorCode::bad_input, "compare: " + b.string() + ": wanted " + size(info_a) + " like " + a.string() +
+                                            ", got " + size(info_b));
     }
     result.width = info_a.width;
     result.height = info_a.height;
-    const FrameDifference frame =
-        compare_frames({.width = info_a.width, .height = info_a.height, .rgb = rgb_a},
-                       {.width = info_b.width, .height = info_b.height, .rgb = rgb_b});
+    const FrameDifference frame = compare_frames({.width = info_a.width, .height = info_a.height, .rgb = rgb_a},
+                                                 {.width = info_b.width, .height = info_b.height, .rgb = rgb_b});
     mse_sum += frame.mse;
     ssim_sum += frame.ssim;
     result.max_difference = std::max(result.max_difference, frame.max_difference);

@@ -40,8 +40,7 @@ struct VideoDifference {
 
 /// Videos, pictures or patterns. `on_frame` may be empty. Throws Error{bad_input} when the sizes
 /// differ.
-VideoDifference compare_videos(
-    const std::filesystem::path& a, const std::filesystem::path& b,
-    const std::function<void(int64_t, const FrameDifference&)>& on_frame = {});
+VideoDifference compare_videos(const std::filesystem::path& a, const std::filesystem::path& b,
+                               const std::function<void(int64_t, const FrameDifference&)>& on_frame = {});
 
 }  // namespace t2v::media

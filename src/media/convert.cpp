@@ -15,9 +15,7 @@ bool is_rgb(AVPixelFormat format) {
   return descriptor && (descriptor->flags & AV_PIX_FMT_FLAG_RGB);
 }
 
-bool has_own_conversion(AVPixelFormat format) {
-  return format == AV_PIX_FMT_YUV420P || format == AV_PIX_FMT_YUV444P;
-}
+bool has_own_conversion(AVPixelFormat format) { return format == AV_PIX_FMT_YUV420P || format == AV_PIX_FMT_YUV444P; }
 
 bool is_full_range_name(AVPixelFormat format) {
   const char* name = av_get_pix_fmt_name(format);
@@ -37,41 +35,32 @@ ColorTags color_tags(AVPixelFormat format, AVCodecID codec) {
   if (codec == AV_CODEC_ID_VP8) tags.matrix = AVCOL_SPC_SMPTE170M;
   if (is_full_range_name(format)) tags.range = AVCOL_RANGE_JPEG;
   const AVPixFmtDescriptor* descriptor = av_pix_fmt_desc_get(format);
-  if (descriptor && descriptor->log2_chroma_w == 1 && descriptor->log2_chroma_h == 1)
-    tags.chroma = AVCHROMA_LOC_CENTER;
+  if (descriptor && descriptor->log2_chroma_w == 1 && descriptor->log2_chroma_h == 1) tags.chroma = AVCHROMA_LOC_CENTER;
   return tags;
 }
 
-FrameConverter::FrameConverter(int64_t width, int64_t height, AVPixelFormat format,
-                               const ColorTags& tags)
-    : width_(static_cast<int>(width)),
-      height_(static_cast<int>(height)),
-      format_(format),
-      tags_(tags) {
+FrameConverter::FrameConverter(int64_t width, int64_t height, AVPixelFormat format, const ColorTags& tags)
+    : width_(static_cast<int>(width)), height_(static_cast<int>(height)), format_(format), tags_(tags) {
   if (has_own_conversion(format) && tags.matrix != AVCOL_SPC_SMPTE170M) return;
   // SWS_AREA averages chroma; with ACCURATE_RND and FULL_CHR_H_INP swscale stays within 0.51 levels
   // of the formula.
-  sws_.reset(sws_getContext(
-      width_, height_, AV_PIX_FMT_RGB24, width_, height_, format,
-      SWS_AREA | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INP | SWS_FULL_CHR_H_INT | SWS_BITEXACT, nullptr,
-      nullptr, nullptr));
+  sws_.reset(sws_getContext(width_, height_, AV_PIX_FMT_RGB24, width_, height_, format,
+                            SWS_AREA | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INP | SWS_FULL_CHR_H_INT | SWS_BITEXACT,
+                            nullptr, nullptr, nullptr));
   if (!sws_) {
     throw Error(ErrorCode::unsupported,
                 std::string("--pix-fmt: RGB can't be converted to ") + av_get_pix_fmt_name(format));
   }
   if (!is_rgb(format)) {
-    const int* matrix =
-        sws_getCoefficients(tags.matrix == AVCOL_SPC_SMPTE170M ? SWS_CS_ITU601 : SWS_CS_ITU709);
+    const int* matrix = sws_getCoefficients(tags.matrix == AVCOL_SPC_SMPTE170M ? SWS_CS_ITU601 : SWS_CS_ITU709);
     const int full = color_tags(format).range == AVCOL_RANGE_JPEG ? 1 : 0;
     sws_setColorspaceDetails(sws_.get(), matrix, 1, matrix, full, 0, 1 << 16, 1 << 16);
   }
 }
 
 void FrameConverter::convert(const FrameView& frame, AVFrame* out) {
-  T2V_CHECK(frame.width == width_ && frame.height == height_,
-            "a frame has the size its sink was opened with");
-  T2V_CHECK(frame.rgb.size() == static_cast<size_t>(3) * width_ * height_,
-            "a frame has height * width * 3 bytes");
+  T2V_CHECK(frame.width == width_ && frame.height == height_, "a frame has the size its sink was opened with");
+  T2V_CHECK(frame.rgb.size() == static_cast<size_t>(3) * width_ * height_, "a frame has height * width * 3 bytes");
   out->colorspace = tags_.matrix;
   out->color_range = tags_.range;
   out->color_primaries = tags_.primaries;
@@ -80,12 +69,11 @@ void FrameConverter::convert(const FrameView& frame, AVFrame* out) {
   if (sws_) {
     const uint8_t* source[4] = {frame.rgb.data()};
     const int stride[4] = {3 * width_};
-    av_check(sws_scale(sws_.get(), source, stride, 0, height_, out->data, out->linesize),
-             "sws_scale", "frame", ErrorCode::internal);
+    av_check(sws_scale(sws_.get(), source, stride, 0, height_, out->data, out->linesize), "sws_scale", "frame",
+             ErrorCode::internal);
     return;
   }
-  const YuvPlanes planes{out->data[0], out->data[1], out->data[2], out->linesize[0],
-                         out->linesize[1]};
+  const YuvPlanes planes{out->data[0], out->data[1], out->data[2], out->linesize[0], out->linesize[1]};
   if (format_ == AV_PIX_FMT_YUV420P) {
     rgb_to_yuv420_bt709(frame.rgb.data(), width_, height_, planes);
   } else {

@@ -16,8 +16,8 @@ struct ColorTags {
   AVColorTransferCharacteristic transfer = AVCOL_TRC_BT709;
   AVChromaLocation chroma = AVCHROMA_LOC_UNSPECIFIED;
   static ColorTags none() {
-    return {AVCOL_SPC_UNSPECIFIED, AVCOL_RANGE_UNSPECIFIED, AVCOL_PRI_UNSPECIFIED,
-            AVCOL_TRC_UNSPECIFIED, AVCHROMA_LOC_UNSPECIFIED};
+    return {AVCOL_SPC_UNSPECIFIED, AVCOL_RANGE_UNSPECIFIED, AVCOL_PRI_UNSPECIFIED, AVCOL_TRC_UNSPECIFIED,
+            AVCHROMA_LOC_UNSPECIFIED};
   }
 };
 ColorTags color_tags(AVPixelFormat format, AVCodecID codec = AV_CODEC_ID_NONE);

@@ -47,8 +47,8 @@ constexpr EncoderRow kEncoders[] = {
 };
 
 const EncoderRow* encoder_row(std::string_view name) {
-  const auto* row = std::find_if(std::begin(kEncoders), std::end(kEncoders),
-                                 [&](const auto& r) { return r.name == name; });
+  const auto* row =
+      std::find_if(std::begin(kEncoders), std::end(kEncoders), [&](const auto& r) { return r.name == name; });
   return row == std::end(kEncoders) ? nullptr : row;
 }
 
@@ -68,73 +68,57 @@ std::vector<std::string> split_words(std::string_view text) {
 
 AVPixelFormat pick_pixel_format(const AVCodec* codec, const std::string& wanted) {
   const std::vector<AVPixelFormat> supported = supported_pixel_formats(codec);
-  const auto has = [&](AVPixelFormat f) {
-    return std::find(supported.begin(), supported.end(), f) != supported.end();
-  };
+  const auto has = [&](AVPixelFormat f) { return std::find(supported.begin(), supported.end(), f) != supported.end(); };
   if (wanted.empty()) {
-    for (const AVPixelFormat format :
-         {AV_PIX_FMT_YUV420P, AV_PIX_FMT_RGB24, AV_PIX_FMT_BGR0, AV_PIX_FMT_YUV422P10}) {
+    for (const AVPixelFormat format : {AV_PIX_FMT_YUV420P, AV_PIX_FMT_RGB24, AV_PIX_FMT_BGR0, AV_PIX_FMT_YUV422P10}) {
       if (supported.empty() || has(format)) return format;
     }
     return supported.front();
   }
   const AVPixelFormat format = av_get_pix_fmt(wanted.c_str());
-  if (format != AV_PIX_FMT_NONE && (supported.empty() || has(format)) &&
-      sws_isSupportedOutput(format))
-    return format;
+  if (format != AV_PIX_FMT_NONE && (supported.empty() || has(format)) && sws_isSupportedOutput(format)) return format;
   std::vector<std::string> names;
   for (const AVPixelFormat candidate : supported) {
     if (sws_isSupportedOutput(candidate)) names.emplace_back(av_get_pix_fmt_name(candidate));
   }
-  usage("--pix-fmt: " + wanted + ": wanted a pixel format of " + codec->name,
-        did_you_mean(wanted, names));
+  usage("--pix-fmt: " + wanted + ": wanted a pixel format of " + codec->name, did_you_mean(wanted, names));
 }
 
-void set_quality(const EncoderRow* row, const EncoderRequest& request, AVCodecContext* context,
-                 Options& options) {
+void set_quality(const EncoderRow* row, const EncoderRequest& request, AVCodecContext* context, Options& options) {
   const std::string name = context->codec->name;
   if (!row || row->default_crf < 0) {
-    if (request.crf >= 0)
-      usage("--crf: the encoder " + name + " has no constant quality mode", "leave --crf out");
+    if (request.crf >= 0) usage("--crf: the encoder " + name + " has no constant quality mode", "leave --crf out");
     if (name == "mpeg4") {
       context->flags |= AV_CODEC_FLAG_QSCALE;
       context->global_quality = 3 * FF_QP2LAMBDA;  // 2..31, 3 is visually close to x264's crf 18
     } else if (context->codec_id == AV_CODEC_ID_H264) {
       // libopenh264 and hardware encoders know bit rates only: 0.2 bits a pixel.
-      context->bit_rate =
-          static_cast<int64_t>(0.2 * request.width * request.height * request.fps.value()) +
-          100'000;
+      context->bit_rate = static_cast<int64_t>(0.2 * request.width * request.height * request.fps.value()) + 100'000;
     }
     return;
   }
   if (request.crf > row->max_crf) {
-    usage("--crf: " + name + ": wanted 0 to " + std::to_string(row->max_crf) + ", got " +
-          std::to_string(request.crf));
+    usage("--crf: " + name + ": wanted 0 to " + std::to_string(row->max_crf) + ", got " + std::to_string(request.crf));
   }
   options.set("crf", std::to_string(request.crf >= 0 ? request.crf : row->default_crf));
   if (name.starts_with("libvpx") || name.starts_with("libaom")) {
     context->bit_rate = 0;  // else crf is only a bound of the bit rate mode
     if (name == "libvpx-vp9") options.set("cpu-used", "4");
-    if (name == "libvpx")
-      context->bit_rate = 100'000'000;  // VP8: crf needs a ceiling to work under
+    if (name == "libvpx") context->bit_rate = 100'000'000;  // VP8: crf needs a ceiling to work under
   }
 }
 
-void set_preset(const EncoderRow* row, const EncoderRequest& request, const std::string& name,
-                Options& options) {
+void set_preset(const EncoderRow* row, const EncoderRequest& request, const std::string& name, Options& options) {
   if (!row || row->preset_option.empty()) {
-    if (!request.preset.empty())
-      usage("--preset: the encoder " + name + " has no presets", "leave --preset out");
+    if (!request.preset.empty()) usage("--preset: the encoder " + name + " has no presets", "leave --preset out");
     return;
   }
-  const std::string preset =
-      request.preset.empty() ? std::string(row->default_preset) : request.preset;
+  const std::string preset = request.preset.empty() ? std::string(row->default_preset) : request.preset;
   std::vector<std::string> known = split_words(row->presets);
   if (const size_t dash = row->presets.find('-'); dash != std::string_view::npos) {
     known.clear();
     const int last = std::stoi(std::string(row->presets.substr(dash + 1)));
-    for (int i = std::stoi(std::string(row->presets)); i <= last; ++i)
-      known.push_back(std::to_string(i));
+    for (int i = std::stoi(std::string(row->presets)); i <= last; ++i) known.push_back(std::to_string(i));
   }
   if (std::find(known.begin(), known.end(), preset) == known.end()) {
     usage("--preset: " + preset + ": wanted a preset of " + name, did_you_mean(preset, known));
@@ -160,8 +144,7 @@ std::vector<std::string> option_names(const AVCodecContext* context) {
 const AVCodec* pick_encoder(const std::vector<std::string>& names) {
   const AVCodec* codec = first_encoder(names);
   if (!codec) {
-    throw Error(ErrorCode::unsupported,
-                "--codec: this FFmpeg has none of the encoders " + join(names, ", "),
+    throw Error(ErrorCode::unsupported, "--codec: this FFmpeg has none of the encoders " + join(names, ", "),
                 "install an FFmpeg with one of them, or choose .gif, .png or .y4m as output");
   }
   if (names.front() != codec->name) {
@@ -201,21 +184,19 @@ void check_frame_size(int64_t width, int64_t height, AVPixelFormat format) {
   }
   const AVPixFmtDescriptor* descriptor = av_pix_fmt_desc_get(format);
   if (!descriptor || (descriptor->flags & AV_PIX_FMT_FLAG_RGB)) return;
-  const int64_t step_x = int64_t{1} << descriptor->log2_chroma_w,
-                step_y = int64_t{1} << descriptor->log2_chroma_h;
+  const int64_t step_x = int64_t{1} << descriptor->log2_chroma_w, step_y = int64_t{1} << descriptor->log2_chroma_h;
   if (width % step_x == 0 && height % step_y == 0) return;
   const auto nearest = [](int64_t side, int64_t step) { return (side + step - 1) / step * step; };
   const std::string need = step_y > 1 ? "an even width and height" : "an even width";
   usage("video size: " + std::string(descriptor->name) + ": wanted " + need + ", got " + got,
-        "use --size " + std::to_string(nearest(width, step_x)) + "x" +
-            std::to_string(nearest(height, step_y)) +
+        "use --size " + std::to_string(nearest(width, step_x)) + "x" + std::to_string(nearest(height, step_y)) +
             ", or --pix-fmt yuv444p where the codec has it");
 }
 
 Rational checked_fps(Rational fps) {
   if (fps.num <= 0 || fps.den <= 0 || fps.value() > kMaxFps) {
-    usage("--fps: wanted more than 0 and at most " + std::to_string(kMaxFps) + ", got " +
-          std::to_string(fps.num) + "/" + std::to_string(fps.den));
+    usage("--fps: wanted more than 0 and at most " + std::to_string(kMaxFps) + ", got " + std::to_string(fps.num) +
+          "/" + std::to_string(fps.den));
   }
   const int64_t divisor = std::gcd(fps.num, fps.den);
   fps = {fps.num / divisor, fps.den / divisor};
@@ -250,8 +231,7 @@ VideoEncoder::VideoEncoder(const EncoderRequest& request) {
   context_->color_trc = tags.transfer;
   context_->chroma_sample_location = tags.chroma;
   context_->thread_count = request.threads;
-  context_->gop_size = std::max(
-      12, static_cast<int>(std::lround(request.fps.value())));  // seekable to about a second
+  context_->gop_size = std::max(12, static_cast<int>(std::lround(request.fps.value())));  // seekable to about a second
   context_->flags |= AV_CODEC_FLAG_BITEXACT;
   if (request.global_header) context_->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
 
@@ -266,19 +246,16 @@ VideoEncoder::VideoEncoder(const EncoderRequest& request) {
                 "run with -v to see what it says, or choose another --codec");
   }
   if (const std::string unknown = options.leftover(); !unknown.empty()) {
-    usage("encoder " + name_ + ": unknown option " + unknown,
-          did_you_mean(unknown, option_names(context_.get())));
+    usage("encoder " + name_ + ": unknown option " + unknown, did_you_mean(unknown, option_names(context_.get())));
   }
   converter_ = std::make_unique<FrameConverter>(request.width, request.height, format, tags);
   frame_ = make_video_frame(format, context_->width, context_->height);
   packet_ = make_packet();
 }
 
-void VideoEncoder::encode(const FrameView& frame, const std::string& where,
-                          const PacketHandler& handler) {
+void VideoEncoder::encode(const FrameView& frame, const std::string& where, const PacketHandler& handler) {
   // The encoder may still hold the previous picture; then this gives us fresh buffers.
-  av_check(av_frame_make_writable(frame_.get()), "av_frame_make_writable", where,
-           ErrorCode::no_resource);
+  av_check(av_frame_make_writable(frame_.get()), "av_frame_make_writable", where, ErrorCode::no_resource);
   converter_->convert(frame, frame_.get());
   frame_->pts = next_pts_++;
   frame_->pict_type = AV_PICTURE_TYPE_NONE;

@@ -18,14 +18,13 @@ namespace t2v::media {
 struct EncoderRequest {
   int64_t width = 0, height = 0;
   Rational fps{8, 1};
-  std::vector<std::string>
-      codecs;           ///< first one present is used; a warning names it when it is not the first
-  std::string pix_fmt;  ///< empty: the encoder's default of ours
-  std::string preset;   ///< empty: ours
-  int crf = -1;         ///< -1: ours
-  bool global_header = false;  ///< the container wants the codec's header apart from the packets
-  int threads = 4;             ///< never "as many as there are": x264's output depends on the count
-  bool is_tagged = true;       ///< say in the stream which colour space it is
+  std::vector<std::string> codecs;  ///< first one present is used; a warning names it when it is not the first
+  std::string pix_fmt;              ///< empty: the encoder's default of ours
+  std::string preset;               ///< empty: ours
+  int crf = -1;                     ///< -1: ours
+  bool global_header = false;       ///< the container wants the codec's header apart from the packets
+  int threads = 4;                  ///< never "as many as there are": x264's output depends on the count
+  bool is_tagged = true;            ///< say in the stream which colour space it is
   std::map<std::string, std::string> options;  ///< further options of the encoder, by libav's names
 };
 

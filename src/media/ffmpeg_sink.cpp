@@ -34,8 +34,7 @@ const ContainerRow& container_row(std::string_view format) {
       {"mkv", "matroska", false, {"libx264", "libopenh264", "mpeg4"}},
       {"webm", "webm", false, {"libvpx-vp9", "libvpx", "libsvtav1", "libaom-av1"}},
   };
-  return *std::find_if(std::begin(rows), std::end(rows),
-                       [&](const auto& row) { return row.format == format; });
+  return *std::find_if(std::begin(rows), std::end(rows), [&](const auto& row) { return row.format == format; });
 }
 
 class FfmpegSink final : public FrameSink {
@@ -54,9 +53,8 @@ class FfmpegSink final : public FrameSink {
   std::optional<VideoEncoder> encoder_;
   std::optional<OutputFile> file_;
   UniqueOutputContext muxer_;
-  std::optional<AvioOutput>
-      io_;  // after muxer_: destroyed first, libav does not touch it while freeing
-  AVStream* stream_ = nullptr;  // of muxer_
+  std::optional<AvioOutput> io_;  // after muxer_: destroyed first, libav does not touch it while freeing
+  AVStream* stream_ = nullptr;    // of muxer_
   VideoEncoder::PacketHandler mux_packet_ = [this](AVPacket* packet) { mux(packet); };
   int64_t frames_ = 0;
 };
@@ -64,8 +62,8 @@ class FfmpegSink final : public FrameSink {
 FfmpegSink::FfmpegSink(const std::filesystem::path& path, const VideoSpec& spec) {
   const ContainerRow& row = container_row(spec.format);
   AVFormatContext* context = nullptr;
-  av_check(avformat_alloc_output_context2(&context, nullptr, row.muxer, nullptr),
-           "avformat_alloc_output_context2", path.string(), ErrorCode::unsupported);
+  av_check(avformat_alloc_output_context2(&context, nullptr, row.muxer, nullptr), "avformat_alloc_output_context2",
+           path.string(), ErrorCode::unsupported);
   muxer_.reset(context);
   // Everything the user may have got wrong is checked before the file is touched.
   encoder_.emplace(EncoderRequest{
@@ -86,11 +84,10 @@ FfmpegSink::FfmpegSink(const std::filesystem::path& path, const VideoSpec& spec)
   context->flags |= AVFMT_FLAG_BITEXACT;  // no version strings, fixed ids: same input, same bytes
   context->url = av_strdup(file_->where().c_str());
   stream_ = avformat_new_stream(context, nullptr);
-  if (!stream_ || !context->url)
-    throw Error(ErrorCode::no_resource, file_->where() + ": out of memory");
+  if (!stream_ || !context->url) throw Error(ErrorCode::no_resource, file_->where() + ": out of memory");
   const AVCodecContext* codec = encoder_->context();
-  av_check(avcodec_parameters_from_context(stream_->codecpar, codec),
-           "avcodec_parameters_from_context", file_->where());
+  av_check(avcodec_parameters_from_context(stream_->codecpar, codec), "avcodec_parameters_from_context",
+           file_->where());
   stream_->time_base = codec->time_base;
   stream_->avg_frame_rate = codec->framerate;
   stream_->r_frame_rate = codec->framerate;
@@ -100,29 +97,22 @@ FfmpegSink::FfmpegSink(const std::filesystem::path& path, const VideoSpec& spec)
   set_container_options(row, spec, options);
   checked(avformat_write_header(context, options.address()), "avformat_write_header");
   if (const std::string unknown = options.leftover(); !unknown.empty()) {
-    throw Error(ErrorCode::unsupported,
-                file_->where() + ": this FFmpeg's muxer has no option " + unknown);
+    throw Error(ErrorCode::unsupported, file_->where() + ": this FFmpeg's muxer has no option " + unknown);
   }
 }
 
 void FfmpegSink::check_codec_fits(const ContainerRow& row) const {
-  if (avformat_query_codec(muxer_->oformat, encoder_->context()->codec_id, FF_COMPLIANCE_NORMAL) !=
-      0)
-    return;
-  throw Error(
-      ErrorCode::usage,
-      "--codec: " + encoder_->name() + ": wanted a codec that " + std::string(row.format) +
-          " can hold",
-      row.format == "webm" ? "WebM takes vp9, vp8 or av1; .mkv takes any" : ".mkv takes any codec");
+  if (avformat_query_codec(muxer_->oformat, encoder_->context()->codec_id, FF_COMPLIANCE_NORMAL) != 0) return;
+  throw Error(ErrorCode::usage,
+              "--codec: " + encoder_->name() + ": wanted a codec that " + std::string(row.format) + " can hold",
+              row.format == "webm" ? "WebM takes vp9, vp8 or av1; .mkv takes any" : ".mkv takes any codec");
 }
 
-void FfmpegSink::set_container_options(const ContainerRow& row, const VideoSpec& spec,
-                                       Options& options) {
+void FfmpegSink::set_container_options(const ContainerRow& row, const VideoSpec& spec, Options& options) {
   if (row.is_mp4_like) {
     // faststart moves the index to the front in a second pass; a pipe has no second pass, so the
     // file is fragmented (delay_moov: with the edit list that makes the first frame start at 0).
-    std::string flags =
-        file_->seekable() ? "+faststart" : "+frag_keyframe+delay_moov+default_base_moof";
+    std::string flags = file_->seekable() ? "+faststart" : "+frag_keyframe+delay_moov+default_base_moof";
     if (!spec.metadata.empty()) flags += "+use_metadata_tags";
     options.set("movflags", flags);
     // The header's duration in units of the frame rate instead of milliseconds (FFmpeg 4.4 has no
@@ -161,8 +151,7 @@ void FfmpegSink::finish() {
 
 }  // namespace
 
-std::unique_ptr<FrameSink> open_video_sink(const std::filesystem::path& path,
-                                           const VideoSpec& spec) {
+std::unique_ptr<FrameSink> open_video_sink(const std::filesystem::path& path, const VideoSpec& spec) {
   return std::make_unique<FfmpegSink>(path, spec);
 }
 

@@ -16,8 +16,7 @@ namespace t2v::media {
 
 class GifCommentWriter {
  public:
-  GifCommentWriter(OutputFile& file, std::string comment)
-      : file_(&file), comment_(std::move(comment)) {}
+  GifCommentWriter(OutputFile& file, std::string comment) : file_(&file), comment_(std::move(comment)) {}
   /// The muxer's bytes, in order. Returns their count or -errno.
   int try_write(std::span<const uint8_t> bytes);
 

@@ -27,17 +27,15 @@ namespace t2v::media {
 
 namespace {
 
-constexpr int64_t kExactPixels = int64_t{1}
-                                 << 18;  // palettegen takes up to 64 bytes a colour: 16 MB
-constexpr int kMinDelay = 2;             // hundredths of a second; browsers show 0 and 1 as 10
+constexpr int64_t kExactPixels = int64_t{1} << 18;  // palettegen takes up to 64 bytes a colour: 16 MB
+constexpr int kMinDelay = 2;                        // hundredths of a second; browsers show 0 and 1 as 10
 
 /// When frame i is shown, in hundredths of a second.
 class GifClock {
  public:
   explicit GifClock(Rational fps) : fps_(fps) {
     if (fps.num > 50 * fps.den) {
-      log::warn("gif: {} frames a second are shown as 50, the fastest that players keep",
-                fps.value());
+      log::warn("gif: {} frames a second are shown as 50, the fastest that players keep", fps.value());
       fps_ = {50, 1};
     }
   }
@@ -56,9 +54,7 @@ class Spool {
   Spool(const Spool&) = delete;
   Spool& operator=(const Spool&) = delete;
 
-  void append(std::span<const uint8_t> bytes, const std::string& where) {
-    write_spool(fd_, bytes, where);
-  }
+  void append(std::span<const uint8_t> bytes, const std::string& where) { write_spool(fd_, bytes, where); }
   void read(int64_t frame, std::span<uint8_t> bytes, const std::string& where) const {
     size_t done = 0;
     while (done < bytes.size()) {
@@ -75,9 +71,7 @@ class Spool {
 };
 
 /// 5 bits spread over 0..255, so that black stays black and white stays white.
-uint8_t round_to_5_bits(uint8_t value) {
-  return static_cast<uint8_t>((value & 0xF8) | (value >> 5));
-}
+uint8_t round_to_5_bits(uint8_t value) { return static_cast<uint8_t>((value & 0xF8) | (value >> 5)); }
 
 /// rgb [H W 3] to BGRA words.
 void to_bgra(std::span<const uint8_t> rgb, bool exact, AVFrame* out) {
@@ -104,8 +98,7 @@ class GifSink final : public FrameSink {
     refuse_encoder_settings(spec, "pal8");
     check_frame_size(spec.width, spec.height, AV_PIX_FMT_RGB24);
     file_.emplace(path, spec.overwrite);
-    const auto folder =
-        file_->seekable() ? path.parent_path() : std::filesystem::temp_directory_path();
+    const auto folder = file_->seekable() ? path.parent_path() : std::filesystem::temp_directory_path();
     spool_.emplace(folder, static_cast<size_t>(3) * width_ * height_);
     statistics_.emplace("palettegen=stats_mode=diff", std::vector{source()});
     frame_ = make_video_frame(AV_PIX_FMT_BGRA, width_, height_);
@@ -146,8 +139,7 @@ class GifSink final : public FrameSink {
   FilterGraph::Source source() const { return {AV_PIX_FMT_BGRA, width_, height_, {1, 100}}; }
 
   void push(FilterGraph& graph, int64_t pts, std::span<const uint8_t> rgb, bool exact) {
-    av_check(av_frame_make_writable(frame_.get()), "av_frame_make_writable", file_->where(),
-             ErrorCode::no_resource);
+    av_check(av_frame_make_writable(frame_.get()), "av_frame_make_writable", file_->where(), ErrorCode::no_resource);
     to_bgra(rgb, exact, frame_.get());
     frame_->pts = pts;
     graph.push(0, frame_.get());
@@ -156,8 +148,8 @@ class GifSink final : public FrameSink {
   void open_muxer() {
     const std::string& where = file_->where();
     AVFormatContext* context = nullptr;
-    av_check(avformat_alloc_output_context2(&context, nullptr, "gif", nullptr),
-             "avformat_alloc_output_context2", where, ErrorCode::unsupported);
+    av_check(avformat_alloc_output_context2(&context, nullptr, "gif", nullptr), "avformat_alloc_output_context2", where,
+             ErrorCode::unsupported);
     muxer_.reset(context);
     const std::string names[] = {"gif"};
     const AVCodec* codec = first_encoder(names);
@@ -171,8 +163,7 @@ class GifSink final : public FrameSink {
     av_check(avcodec_open2(codec_.get(), codec, nullptr), "avcodec_open2", where);
     AVStream* stream = avformat_new_stream(context, nullptr);
     if (!stream) throw Error(ErrorCode::no_resource, where + ": out of memory");
-    av_check(avcodec_parameters_from_context(stream->codecpar, codec_.get()),
-             "avcodec_parameters_from_context", where);
+    av_check(avcodec_parameters_from_context(stream->codecpar, codec_.get()), "avcodec_parameters_from_context", where);
     stream->time_base = codec_->time_base;
     context->flags |= AVFMT_FLAG_BITEXACT;
     comment_.emplace(*file_, metadata_);
@@ -181,8 +172,8 @@ class GifSink final : public FrameSink {
     });
     Options options;
     options.set("loop", "0");
-    options.set("final_delay", std::to_string(std::max<int64_t>(
-                                   kMinDelay, clock_.start(frames_) - clock_.start(frames_ - 1))));
+    options.set("final_delay",
+                std::to_string(std::max<int64_t>(kMinDelay, clock_.start(frames_) - clock_.start(frames_ - 1))));
     checked(avformat_write_header(context, options.address()), "avformat_write_header");
     needs_trailer_ = true;
   }

@@ -31,8 +31,7 @@ bool starts_with(Bytes file, std::string_view magic) {
 std::optional<std::string> read_png_comment(Bytes file) {
   file = file.subspan(kPngSignature.size());
   while (file.size() >= 12) {
-    const size_t size =
-        size_t{file[0]} << 24 | size_t{file[1]} << 16 | size_t{file[2]} << 8 | file[3];
+    const size_t size = size_t{file[0]} << 24 | size_t{file[1]} << 16 | size_t{file[2]} << 8 | file[3];
     if (size > file.size() - 12) return std::nullopt;
     const std::string_view name(reinterpret_cast<const char*>(file.data() + 4), 4);
     std::string_view body(reinterpret_cast<const char*>(file.data() + 8), size);
@@ -40,15 +39,13 @@ std::optional<std::string> read_png_comment(Bytes file) {
     if (name != "tEXt" && name != "iTXt") continue;
     std::string keyword(body.substr(0, body.find('\0')));
     if (keyword.size() == body.size()) continue;
-    std::transform(keyword.begin(), keyword.end(), keyword.begin(),
-                   [](unsigned char c) { return std::tolower(c); });
+    std::transform(keyword.begin(), keyword.end(), keyword.begin(), [](unsigned char c) { return std::tolower(c); });
     if (keyword != "comment") continue;
     body.remove_prefix(keyword.size() + 1);
     if (name == "iTXt") {
       if (body.size() < 2 || body[0] != 0) continue;  // compressed: not ours
       body.remove_prefix(2);
-      for (int field = 0; field < 2; ++field)
-        body.remove_prefix(std::min(body.size(), body.find('\0') + 1));
+      for (int field = 0; field < 2; ++field) body.remove_prefix(std::min(body.size(), body.find('\0') + 1));
     }
     return std::string(body);
   }
@@ -58,8 +55,7 @@ std::optional<std::string> read_png_comment(Bytes file) {
 std::optional<std::string> read_webp_description(Bytes file) {
   for (const RiffChunk& chunk : riff_chunks(file.subspan(kRiffHeaderBytes))) {
     if (std::string_view(chunk.name, 4) != "XMP ") continue;
-    return description_of_xmp(
-        {reinterpret_cast<const char*>(chunk.data.data()), chunk.data.size()});
+    return description_of_xmp({reinterpret_cast<const char*>(chunk.data.data()), chunk.data.size()});
   }
   return std::nullopt;
 }
@@ -94,8 +90,7 @@ bool looks_like_object(const std::string& text) {
 /// The first file of a numbered sequence, or the path itself.
 fs::path first_file(const fs::path& path) {
   std::error_code error;
-  if (fs::exists(path, error) || path.filename().string().find('%') == std::string::npos)
-    return path;
+  if (fs::exists(path, error) || path.filename().string().find('%') == std::string::npos) return path;
   const auto pattern = FramePattern::parse(path);
   std::optional<int64_t> first;
   const fs::path folder = pattern->folder().empty() ? fs::path(".") : pattern->folder();

@@ -55,12 +55,9 @@ bool is_device_or_pipe(const std::filesystem::path& path) {
 std::string hint_for(int error) {
   switch (error) {
     case ENOSPC:
-    case EDQUOT:
-      return "free some space, or write to another folder";
-    case EFBIG:
-      return "the file size limit of this process or file system was reached";
-    default:
-      return {};
+    case EDQUOT: return "free some space, or write to another folder";
+    case EFBIG: return "the file size limit of this process or file system was reached";
+    default: return {};
   }
 }
 
@@ -92,8 +89,7 @@ OutputFile::OutputFile(const std::filesystem::path& path, bool overwrite) {
   if (stream_fd_ < 0) fail(errno);
   if (isatty(stream_fd_)) {
     ::close(std::exchange(stream_fd_, -1));
-    throw Error(ErrorCode::usage,
-                "--output: " + where_ + ": wanted a file or a pipe, got a terminal",
+    throw Error(ErrorCode::usage, "--output: " + where_ + ": wanted a file or a pipe, got a terminal",
                 "pipe it into another program, or give a file name with -o");
   }
 }
@@ -106,8 +102,7 @@ void OutputFile::fail(int error) const {
   if (!atomic_ && error == EPIPE) {
     throw Error(ErrorCode::pipe_closed, "can't write: " + where_ + ": the reader went away");
   }
-  throw Error(ErrorCode::output,
-              "can't write: " + where_ + ": " + std::generic_category().message(error),
+  throw Error(ErrorCode::output, "can't write: " + where_ + ": " + std::generic_category().message(error),
               hint_for(error));
 }
 
@@ -160,8 +155,8 @@ int open_unnamed_file(const std::filesystem::path& folder) {
   std::string name = (place / ".t2v-spool-XXXXXX").string();
   const int named = ::mkostemp(name.data(), O_CLOEXEC);
   if (named < 0) {
-    throw Error(ErrorCode::output, place.string() + ": can't create a temporary file: " +
-                                       std::generic_category().message(errno));
+    throw Error(ErrorCode::output,
+                place.string() + ": can't create a temporary file: " + std::generic_category().message(errno));
   }
   ::unlink(name.c_str());
   return named;
@@ -169,10 +164,9 @@ int open_unnamed_file(const std::filesystem::path& folder) {
 
 void write_spool(int fd, std::span<const uint8_t> bytes, const std::string& where) {
   if (const int code = write_all(fd, bytes); code < 0) {
-    throw Error(
-        ErrorCode::output,
-        "can't write: temporary file of " + where + ": " + std::generic_category().message(-code),
-        hint_for(-code));
+    throw Error(ErrorCode::output,
+                "can't write: temporary file of " + where + ": " + std::generic_category().message(-code),
+                hint_for(-code));
   }
 }
 

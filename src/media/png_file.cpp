@@ -34,8 +34,7 @@ std::vector<uint8_t> make_text_chunk(const std::string& metadata) {
   chunk.reserve(body.size() + 8);
   append_be32(chunk, static_cast<uint32_t>(body.size() - 4));
   chunk.insert(chunk.end(), body.begin(), body.end());
-  const uint32_t crc =
-      ~av_crc(av_crc_get_table(AV_CRC_32_IEEE_LE), ~0U, chunk.data() + 4, body.size());
+  const uint32_t crc = ~av_crc(av_crc_get_table(AV_CRC_32_IEEE_LE), ~0U, chunk.data() + 4, body.size());
   append_be32(chunk, crc);
   return chunk;
 }
@@ -89,11 +88,9 @@ std::filesystem::path FramePattern::file(int64_t index) const {
 }
 
 std::optional<int64_t> FramePattern::index_of(std::string_view name) const {
-  if (name.size() <= prefix_.size() + suffix_.size() || !name.starts_with(prefix_) ||
-      !name.ends_with(suffix_))
+  if (name.size() <= prefix_.size() + suffix_.size() || !name.starts_with(prefix_) || !name.ends_with(suffix_))
     return {};
-  std::string_view digits =
-      name.substr(prefix_.size(), name.size() - prefix_.size() - suffix_.size());
+  std::string_view digits = name.substr(prefix_.size(), name.size() - prefix_.size() - suffix_.size());
   while (!zero_padded_ && !digits.empty() && digits.front() == ' ') digits.remove_prefix(1);
   int64_t index = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
@@ -133,25 +130,23 @@ std::string ascii_json(std::string_view json) {
 }
 
 PngEncoder::PngEncoder(int64_t width, int64_t height, const std::string& metadata)
-    : encoder_(EncoderRequest{
-          .width = width,
-          .height = height,
-          .fps = {1, 1},
-          .codecs = {"png"},
-          .pix_fmt = "rgb24",
-          .preset = {},
-          .crf = -1,
-          .global_header = false,
-          .threads = 1,        // with more, libav's PNG encoder holds frames back
-          .is_tagged = false,  // a gAMA chunk of video's transfer curve would darken the picture
-          .options = {{"pred", "mixed"}}}),
+    : encoder_(EncoderRequest{.width = width,
+                              .height = height,
+                              .fps = {1, 1},
+                              .codecs = {"png"},
+                              .pix_fmt = "rgb24",
+                              .preset = {},
+                              .crf = -1,
+                              .global_header = false,
+                              .threads = 1,        // with more, libav's PNG encoder holds frames back
+                              .is_tagged = false,  // a gAMA chunk of video's transfer curve would darken the picture
+                              .options = {{"pred", "mixed"}}}),
       text_chunk_(make_text_chunk(metadata)) {}
 
 const std::vector<uint8_t>& PngEncoder::encode(const FrameView& frame) {
   file_.clear();
   encoder_.encode(frame, "PNG", [&](AVPacket* packet) {
-    T2V_CHECK(static_cast<size_t>(packet->size) > kSignatureBytes + kHeaderChunkBytes,
-              "a PNG begins with IHDR");
+    T2V_CHECK(static_cast<size_t>(packet->size) > kSignatureBytes + kHeaderChunkBytes, "a PNG begins with IHDR");
     const std::span<const uint8_t> png(packet->data, static_cast<size_t>(packet->size));
     const auto body = png.begin() + kSignatureBytes + kHeaderChunkBytes;
     file_.assign(png.begin(), body);

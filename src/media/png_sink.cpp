@@ -16,8 +16,7 @@ namespace fs = std::filesystem;
 
 [[noreturn]] void throw_single_picture(const fs::path& path) {
   const std::string name = path.stem().string() + "%04d" + path.extension().string();
-  throw Error(ErrorCode::usage,
-              "--output: " + path.string() + ": wanted one frame for one PNG file, got several",
+  throw Error(ErrorCode::usage, "--output: " + path.string() + ": wanted one frame for one PNG file, got several",
               "use " + (path.parent_path() / name).string() + " for one file a frame");
 }
 
@@ -82,16 +81,14 @@ class PngSequenceSink final : public FrameSink {
       const auto index = pattern_.index_of(it->path().filename().string());
       if (!index) continue;
       if (!overwrite_) {
-        throw Error(
-            ErrorCode::output,
-            "can't write: " + it->path().string() + ": wanted a new sequence, got a file of one",
-            "pass --overwrite to replace the files, or use another name");
+        throw Error(ErrorCode::output,
+                    "can't write: " + it->path().string() + ": wanted a new sequence, got a file of one",
+                    "pass --overwrite to replace the files, or use another name");
       }
       if (expected_ > 0 && *index >= expected_) ++leftovers;
     }
     if (leftovers > 0) {
-      log::warn("{}: {} files of an older, longer sequence stay behind the new one",
-                folder.string(), leftovers);
+      log::warn("{}: {} files of an older, longer sequence stay behind the new one", folder.string(), leftovers);
     }
   }
 
@@ -109,8 +106,7 @@ std::unique_ptr<FrameSink> open_png_sink(const fs::path& path, const VideoSpec& 
   refuse_encoder_settings(spec, "rgb24");
   checked_fps(spec.fps);
   if (path != "-") {
-    if (auto pattern = FramePattern::parse(path))
-      return std::make_unique<PngSequenceSink>(std::move(*pattern), spec);
+    if (auto pattern = FramePattern::parse(path)) return std::make_unique<PngSequenceSink>(std::move(*pattern), spec);
   }
   return std::make_unique<SinglePngSink>(path, spec);
 }

@@ -15,8 +15,7 @@ enum class ScaleMethod { nearest, lanczos };
 /// Not thread-safe.
 class FrameScaler {
  public:
-  FrameScaler(int64_t in_width, int64_t in_height, int64_t out_width, int64_t out_height,
-              ScaleMethod method);
+  FrameScaler(int64_t in_width, int64_t in_height, int64_t out_width, int64_t out_height, ScaleMethod method);
   ~FrameScaler();
   FrameScaler(const FrameScaler&) = delete;
   FrameScaler& operator=(const FrameScaler&) = delete;
@@ -32,8 +31,7 @@ class FrameScaler {
 };
 
 /// Passes scaled frames on to `inner`, which was opened with the output size.
-std::unique_ptr<FrameSink> make_scaled(std::unique_ptr<FrameSink> inner, int64_t in_width,
-                                       int64_t in_height, int64_t out_width, int64_t out_height,
-                                       ScaleMethod method);
+std::unique_ptr<FrameSink> make_scaled(std::unique_ptr<FrameSink> inner, int64_t in_width, int64_t in_height,
+                                       int64_t out_width, int64_t out_height, ScaleMethod method);
 
 }  // namespace t2v::media

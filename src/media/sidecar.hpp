@@ -9,9 +9,7 @@
 
 namespace t2v::media {
 
-inline std::filesystem::path sidecar_path(const std::filesystem::path& output) {
-  return output.string() + ".json";
-}
+inline std::filesystem::path sidecar_path(const std::filesystem::path& output) { return output.string() + ".json"; }
 
 class Sidecar {
  public:

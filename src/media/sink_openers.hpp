@@ -9,8 +9,7 @@
 
 namespace t2v::media {
 
-using SinkOpener = std::unique_ptr<FrameSink>(const std::filesystem::path& path,
-                                              const VideoSpec& spec);
+using SinkOpener = std::unique_ptr<FrameSink>(const std::filesystem::path& path, const VideoSpec& spec);
 
 SinkOpener open_video_sink;  // ffmpeg_sink.cpp: mp4 mov mkv webm
 SinkOpener open_gif_sink;

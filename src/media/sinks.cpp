@@ -21,8 +21,7 @@ constexpr SinkRow kSinks[] = {
     {"webm", ".webm", "VP9 in WebM", true, open_video_sink},
     {"gif", ".gif", "animated GIF with a palette of the clip", true, open_gif_sink},
     {"webp", ".webp", "animated WebP", true, open_webp_sink},
-    {"y4m", ".y4m", "raw YUV4MPEG2, BT.709 limited range; the default of standard output", true,
-     open_y4m_sink},
+    {"y4m", ".y4m", "raw YUV4MPEG2, BT.709 limited range; the default of standard output", true, open_y4m_sink},
     {"png", ".png", "PNG: f%04d.png is one file a frame", true, open_png_sink},
     {"hash", "", "SHA-256 of every RGB frame and of all, as text", false, open_hash_sink},
     {"null", "", "no output, for timing", false, open_null_sink},
@@ -54,8 +53,7 @@ bool has_word(std::string_view words, std::string_view word) {
   size_t at = words.find(word);
   for (; at != std::string_view::npos; at = words.find(word, at + 1)) {
     const size_t end = at + word.size();
-    if ((at == 0 || words[at - 1] == ' ') && (end == words.size() || words[end] == ' '))
-      return true;
+    if ((at == 0 || words[at - 1] == ' ') && (end == words.size() || words[end] == ' ')) return true;
   }
   return false;
 }
@@ -64,8 +62,7 @@ const SinkRow& row_of(const std::filesystem::path& path, std::string_view format
   if (!format.empty() || path == "-") {
     const std::string name = format.empty() ? "y4m" : lower(std::string(format));
     for (const SinkRow& row : kSinks) {
-      if (row.name == name || (!row.extensions.empty() && has_word(row.extensions, "." + name)))
-        return row;
+      if (row.name == name || (!row.extensions.empty() && has_word(row.extensions, "." + name))) return row;
     }
     throw Error(ErrorCode::usage, "--format: " + std::string(format) + ": wanted a known format",
                 did_you_mean(name, known_names()));
@@ -75,9 +72,8 @@ const SinkRow& row_of(const std::filesystem::path& path, std::string_view format
     if (extension.size() > 1 && has_word(row.extensions, extension)) return row;
   }
   throw Error(ErrorCode::usage,
-              "--output: " + path.string() + ": wanted a file name that ends in one of " +
-                  known_extensions() + ", got " +
-                  (extension.size() > 1 ? "'" + extension + "'" : "no extension"),
+              "--output: " + path.string() + ": wanted a file name that ends in one of " + known_extensions() +
+                  ", got " + (extension.size() > 1 ? "'" + extension + "'" : "no extension"),
               "give the file a known extension, or choose with --format");
 }
 
@@ -101,8 +97,7 @@ void refuse_encoder_settings(const VideoSpec& spec, const char* pix_fmt) {
                                             : nullptr;
   if (!flag && pix_fmt && !spec.pix_fmt.empty() && spec.pix_fmt != pix_fmt) flag = "--pix-fmt";
   if (flag)
-    throw Error(ErrorCode::usage,
-                std::string(flag) + ": " + spec.format + " output has no such setting",
+    throw Error(ErrorCode::usage, std::string(flag) + ": " + spec.format + " output has no such setting",
                 "leave it out");
 }
 

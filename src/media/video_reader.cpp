@@ -16,8 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-[[noreturn]] void bad_input(const std::string& where, const std::string& what,
-                            std::string hint = {}) {
+[[noreturn]] void bad_input(const std::string& where, const std::string& what, std::string hint = {}) {
   throw Error(ErrorCode::bad_input, where + ": " + what, std::move(hint));
 }
 
@@ -82,19 +81,18 @@ void FileReader::open_container() {
 void FileReader::open_decoder() {
   const AVCodec* codec = avcodec_find_decoder(stream_->codecpar->codec_id);
   if (!codec) {
-    throw Error(ErrorCode::unsupported, where_ + ": this FFmpeg has no decoder for " +
-                                            avcodec_get_name(stream_->codecpar->codec_id));
+    throw Error(ErrorCode::unsupported,
+                where_ + ": this FFmpeg has no decoder for " + avcodec_get_name(stream_->codecpar->codec_id));
   }
   check_size(stream_->codecpar->width, stream_->codecpar->height);
   decoder_.reset(avcodec_alloc_context3(codec));
   if (!decoder_) throw Error(ErrorCode::no_resource, where_ + ": out of memory");
-  av_check(avcodec_parameters_to_context(decoder_.get(), stream_->codecpar),
-           "avcodec_parameters_to_context", where_, ErrorCode::bad_input);
+  av_check(avcodec_parameters_to_context(decoder_.get(), stream_->codecpar), "avcodec_parameters_to_context", where_,
+           ErrorCode::bad_input);
   decoder_->max_pixels = limits_.max_pixels;
   decoder_->thread_count = 2;
   decoder_->pkt_timebase = stream_->time_base;
-  av_check(avcodec_open2(decoder_.get(), codec, nullptr), "avcodec_open2", where_,
-           ErrorCode::bad_input);
+  av_check(avcodec_open2(decoder_.get(), codec, nullptr), "avcodec_open2", where_, ErrorCode::bad_input);
 }
 
 void FileReader::read_info() {
@@ -131,8 +129,8 @@ void FileReader::check_size(int64_t width, int64_t height) const {
       width * height <= limits_.max_pixels) {
     return;
   }
-  bad_input(where_, "wanted a picture size of 1 to " + std::to_string(limits_.max_side) +
-                        " a side, got " + std::to_string(width) + "x" + std::to_string(height));
+  bad_input(where_, "wanted a picture size of 1 to " + std::to_string(limits_.max_side) + " a side, got " +
+                        std::to_string(width) + "x" + std::to_string(height));
 }
 
 bool FileReader::decode_next() {
@@ -145,17 +143,13 @@ bool FileReader::decode_next() {
     const int read = draining_ ? AVERROR_EOF : av_read_frame(container_.get(), packet_.get());
     if (read == AVERROR_EOF) {
       draining_ = true;
-      av_check(avcodec_send_packet(decoder_.get(), nullptr), "avcodec_send_packet", at,
-               ErrorCode::bad_input);
+      av_check(avcodec_send_packet(decoder_.get(), nullptr), "avcodec_send_packet", at, ErrorCode::bad_input);
       continue;
     }
     if (read < 0) bad_input(at, "can't be read: " + av_words(read));
-    const int sent = packet_->stream_index == stream_->index
-                         ? avcodec_send_packet(decoder_.get(), packet_.get())
-                         : 0;
+    const int sent = packet_->stream_index == stream_->index ? avcodec_send_packet(decoder_.get(), packet_.get()) : 0;
     av_packet_unref(packet_.get());
-    if (sent < 0)
-      bad_input(at, "can't be decoded: " + av_words(sent), "the file may be damaged or cut off");
+    if (sent < 0) bad_input(at, "can't be decoded: " + av_words(sent), "the file may be damaged or cut off");
   }
 }
 
@@ -167,15 +161,14 @@ bool FileReader::next(std::vector<uint8_t>& rgb) {
   }
   check_size(frame_->width, frame_->height);
   const bool is_turned = info_.rotation % 180 != 0;
-  const int64_t width = is_turned ? frame_->height : frame_->width,
-                height = is_turned ? frame_->width : frame_->height;
+  const int64_t width = is_turned ? frame_->height : frame_->width, height = is_turned ? frame_->width : frame_->height;
   if (frames_ == 0) {
     info_.width = width;
     info_.height = height;
   } else if (width != info_.width || height != info_.height) {
     bad_input(where_ + ": frame " + std::to_string(frames_),
-              "wanted " + std::to_string(info_.width) + "x" + std::to_string(info_.height) +
-                  " like the first, got " + std::to_string(width) + "x" + std::to_string(height));
+              "wanted " + std::to_string(info_.width) + "x" + std::to_string(info_.height) + " like the first, got " +
+                  std::to_string(width) + "x" + std::to_string(height));
   }
   converter_->convert(frame_.get(), rgb, where_);
   av_frame_unref(frame_.get());
@@ -191,16 +184,13 @@ class SequenceReader final : public VideoReader {
     const fs::path folder = pattern_.folder().empty() ? fs::path(".") : pattern_.folder();
     std::error_code error;
     for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-      if (const auto index = pattern_.index_of(it->path().filename().string()))
-        indices_.push_back(*index);
+      if (const auto index = pattern_.index_of(it->path().filename().string())) indices_.push_back(*index);
     }
-    if (indices_.empty())
-      bad_input(path.string(), "wanted numbered pictures, got no file of that pattern");
+    if (indices_.empty()) bad_input(path.string(), "wanted numbered pictures, got no file of that pattern");
     std::sort(indices_.begin(), indices_.end());
     for (size_t i = 1; i < indices_.size(); ++i) {
       if (indices_[i] != indices_[i - 1] + 1) {
-        bad_input(pattern_.file(indices_[i - 1] + 1).string(),
-                  "missing: wanted a sequence without gaps",
+        bad_input(pattern_.file(indices_[i - 1] + 1).string(), "missing: wanted a sequence without gaps",
                   "the pattern has files numbered " + std::to_string(indices_.front()) + " to " +
                       std::to_string(indices_.back()));
       }
@@ -218,9 +208,8 @@ class SequenceReader final : public VideoReader {
     FileReader reader(file, limits_);
     reader.next(rgb);
     if (reader.info().width != info_.width || reader.info().height != info_.height) {
-      bad_input(file.string(), "wanted " + std::to_string(info_.width) + "x" +
-                                   std::to_string(info_.height) + " like the first, got " +
-                                   std::to_string(reader.info().width) + "x" +
+      bad_input(file.string(), "wanted " + std::to_string(info_.width) + "x" + std::to_string(info_.height) +
+                                   " like the first, got " + std::to_string(reader.info().width) + "x" +
                                    std::to_string(reader.info().height));
     }
     return true;

@@ -45,7 +45,6 @@ class VideoReader {
   virtual bool next(std::vector<uint8_t>& rgb) = 0;
 };
 
-std::unique_ptr<VideoReader> open_video(const std::filesystem::path& path,
-                                        const VideoLimits& limits = {});
+std::unique_ptr<VideoReader> open_video(const std::filesystem::path& path, const VideoLimits& limits = {});
 
 }  // namespace t2v::media

@@ -18,8 +18,7 @@ uint32_t read_le(const uint8_t* bytes, int count) {
 constexpr size_t kFrameHeaderBytes = 16;  // of an ANMF chunk
 constexpr std::string_view kOpenTag = "<rdf:li xml:lang=\"x-default\">", kCloseTag = "</rdf:li>";
 
-constexpr std::pair<std::string_view, char> kEntities[] = {
-    {"&amp;", '&'}, {"&lt;", '<'}, {"&gt;", '>'}};
+constexpr std::pair<std::string_view, char> kEntities[] = {{"&amp;", '&'}, {"&lt;", '<'}, {"&gt;", '>'}};
 
 }  // namespace
 
@@ -78,8 +77,7 @@ std::optional<WebpAnimation> parse_webp_animation(std::span<const uint8_t> file)
 std::vector<uint8_t> standalone_webp(const WebpFrame& frame) {
   std::vector<uint8_t> body;
   bool has_alpha = false;
-  for (const RiffChunk& chunk : riff_chunks(frame.payload))
-    has_alpha |= std::string_view(chunk.name, 4) == "ALPH";
+  for (const RiffChunk& chunk : riff_chunks(frame.payload)) has_alpha |= std::string_view(chunk.name, 4) == "ALPH";
   if (has_alpha) {  // a lossy picture with alpha needs the extended header
     std::vector<uint8_t> header{0x10, 0, 0, 0};
     append_le(header, frame.width - 1, 3);
@@ -119,8 +117,7 @@ std::optional<std::string> description_of_xmp(std::string_view xmp) {
   if (description == std::string_view::npos) return std::nullopt;
   const size_t open = xmp.find(kOpenTag, description);
   const size_t close = xmp.find(kCloseTag, description);
-  if (open == std::string_view::npos || close == std::string_view::npos ||
-      close < open + kOpenTag.size()) {
+  if (open == std::string_view::npos || close == std::string_view::npos || close < open + kOpenTag.size()) {
     return std::nullopt;
   }
   std::string_view rest = xmp.substr(open + kOpenTag.size(), close - open - kOpenTag.size());

@@ -14,19 +14,16 @@ namespace {
 
 class WebpAnimationReader final : public VideoReader {
  public:
-  WebpAnimationReader(std::shared_ptr<const io::MmapFile> file, WebpAnimation animation,
-                      const VideoLimits& limits)
+  WebpAnimationReader(std::shared_ptr<const io::MmapFile> file, WebpAnimation animation, const VideoLimits& limits)
       : file_(std::move(file)), animation_(std::move(animation)), limits_(limits) {
     quiet_libav();
     check();
     const AVCodec* codec = avcodec_find_decoder(AV_CODEC_ID_WEBP);
-    if (!codec)
-      throw Error(ErrorCode::unsupported, file_->path() + ": this FFmpeg has no WebP decoder");
+    if (!codec) throw Error(ErrorCode::unsupported, file_->path() + ": this FFmpeg has no WebP decoder");
     decoder_.reset(avcodec_alloc_context3(codec));
     if (!decoder_) throw Error(ErrorCode::no_resource, file_->path() + ": out of memory");
     decoder_->max_pixels = limits.max_pixels;
-    av_check(avcodec_open2(decoder_.get(), codec, nullptr), "avcodec_open2", file_->path(),
-             ErrorCode::bad_input);
+    av_check(avcodec_open2(decoder_.get(), codec, nullptr), "avcodec_open2", file_->path(), ErrorCode::bad_input);
     info_.width = animation_.width;
     info_.height = animation_.height;
     info_.frames = static_cast<int64_t>(animation_.frames.size());
@@ -48,17 +45,13 @@ class WebpAnimationReader final : public VideoReader {
     const std::string at = file_->path() + ": frame " + std::to_string(next_);
     const std::vector<uint8_t> webp = standalone_webp(animation_.frames[next_++]);
     UniquePacket packet = make_packet();
-    av_check(av_new_packet(packet.get(), static_cast<int>(webp.size())), "av_new_packet", at,
-             ErrorCode::no_resource);
+    av_check(av_new_packet(packet.get(), static_cast<int>(webp.size())), "av_new_packet", at, ErrorCode::no_resource);
     std::memcpy(packet->data, webp.data(), webp.size());
-    av_check(avcodec_send_packet(decoder_.get(), packet.get()), "avcodec_send_packet", at,
-             ErrorCode::bad_input);
-    av_check(avcodec_receive_frame(decoder_.get(), frame_.get()), "avcodec_receive_frame", at,
-             ErrorCode::bad_input);
+    av_check(avcodec_send_packet(decoder_.get(), packet.get()), "avcodec_send_packet", at, ErrorCode::bad_input);
+    av_check(avcodec_receive_frame(decoder_.get(), frame_.get()), "avcodec_receive_frame", at, ErrorCode::bad_input);
     if (frame_->width != info_.width || frame_->height != info_.height) {
       throw Error(ErrorCode::bad_input, at + ": wanted a picture of the canvas' size, got " +
-                                            std::to_string(frame_->width) + "x" +
-                                            std::to_string(frame_->height));
+                                            std::to_string(frame_->width) + "x" + std::to_string(frame_->height));
     }
     converter_.convert(frame_.get(), rgb, at);
     return true;
@@ -70,12 +63,11 @@ class WebpAnimationReader final : public VideoReader {
     if (width < 1 || height < 1 || width > limits_.max_side || height > limits_.max_side ||
         width * height > limits_.max_pixels) {
       throw Error(ErrorCode::bad_input, file_->path() + ": wanted a picture size of 1 to " +
-                                            std::to_string(limits_.max_side) + " a side, got " +
-                                            std::to_string(width) + "x" + std::to_string(height));
+                                            std::to_string(limits_.max_side) + " a side, got " + std::to_string(width) +
+                                            "x" + std::to_string(height));
     }
     for (const WebpFrame& frame : animation_.frames) {
-      if (frame.x == 0 && frame.y == 0 && frame.width == animation_.width &&
-          frame.height == animation_.height)
+      if (frame.x == 0 && frame.y == 0 && frame.width == animation_.width && frame.height == animation_.height)
         continue;
       throw Error(ErrorCode::unsupported,
                   file_->path() + ": animated WebP whose frames cover a part of the canvas only",
@@ -95,13 +87,11 @@ class WebpAnimationReader final : public VideoReader {
 
 }  // namespace
 
-std::unique_ptr<VideoReader> open_webp_animation(const std::filesystem::path& path,
-                                                 const VideoLimits& limits) {
+std::unique_ptr<VideoReader> open_webp_animation(const std::filesystem::path& path, const VideoLimits& limits) {
   std::error_code error;
   if (!std::filesystem::is_regular_file(path, error)) return nullptr;
   auto file = io::MmapFile::open(path);
-  const std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(file->bytes().data()),
-                                       file->bytes().size());
+  const std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(file->bytes().data()), file->bytes().size());
   auto animation = parse_webp_animation(bytes);
   if (!animation) return nullptr;
   return std::make_unique<WebpAnimationReader>(std::move(file), std::move(*animation), limits);

@@ -11,7 +11,6 @@
 namespace t2v::media {
 
 /// Null when the file is no animated WebP (or does not exist: the caller's reader reports that).
-std::unique_ptr<VideoReader> open_webp_animation(const std::filesystem::path& path,
-                                                 const VideoLimits& limits);
+std::unique_ptr<VideoReader> open_webp_animation(const std::filesystem::path& path, const VideoLimits& limits);
 
 }  // namespace t2v::media

@@ -28,10 +28,9 @@ class WebpSink final : public FrameSink {
     refuse_encoder_settings(spec, "bgra");
     file_.emplace(path, spec.overwrite);
     if (!file_->seekable()) {
-      throw Error(
-          ErrorCode::usage,
-          "--format: webp: wanted a file, got a pipe: its header holds the length of the whole",
-          "choose gif, mkv or y4m for a pipe");
+      throw Error(ErrorCode::usage,
+                  "--format: webp: wanted a file, got a pipe: its header holds the length of the whole",
+                  "choose gif, mkv or y4m for a pipe");
     }
   }
 
@@ -51,8 +50,7 @@ class WebpSink final : public FrameSink {
     if (!metadata_.empty()) {
       const std::string xmp = make_xmp(metadata_);
       chunk_.clear();
-      append_chunk(chunk_, "XMP ",
-                   std::span(reinterpret_cast<const uint8_t*>(xmp.data()), xmp.size()));
+      append_chunk(chunk_, "XMP ", std::span(reinterpret_cast<const uint8_t*>(xmp.data()), xmp.size()));
       write_bytes(chunk_);
     }
     chunk_.clear();
@@ -94,13 +92,11 @@ class WebpSink final : public FrameSink {
   void write_header(bool is_animation) {
     chunk_.assign({'R', 'I', 'F', 'F', 0, 0, 0, 0, 'W', 'E', 'B', 'P'});
     std::vector<uint8_t> header{
-        static_cast<uint8_t>((is_animation ? kIsAnimation : 0) | (metadata_.empty() ? 0 : kHasXmp)),
-        0, 0, 0};
+        static_cast<uint8_t>((is_animation ? kIsAnimation : 0) | (metadata_.empty() ? 0 : kHasXmp)), 0, 0, 0};
     append_le(header, static_cast<uint32_t>(width_ - 1), 3);
     append_le(header, static_cast<uint32_t>(height_ - 1), 3);
     append_chunk(chunk_, "VP8X", header);
-    constexpr uint8_t kAnimation[] = {0,   0, 0,
-                                      255, 0, 0};  // background (opaque black), loop for ever
+    constexpr uint8_t kAnimation[] = {0, 0, 0, 255, 0, 0};  // background (opaque black), loop for ever
     if (is_animation) append_chunk(chunk_, "ANIM", kAnimation);
     write_bytes(chunk_);
   }
@@ -127,8 +123,7 @@ class WebpSink final : public FrameSink {
   void write_bytes(std::span<const uint8_t> bytes) {
     written_ += static_cast<int64_t>(bytes.size());
     if (written_ > kMaxRiffBytes) {
-      throw Error(ErrorCode::output,
-                  "can't write: " + file_->where() + ": wanted at most 4 GB, the limit of WebP",
+      throw Error(ErrorCode::output, "can't write: " + file_->where() + ": wanted at most 4 GB, the limit of WebP",
                   "choose .mp4 or .webm");
     }
     file_->write(bytes);
@@ -145,8 +140,7 @@ class WebpSink final : public FrameSink {
 
 }  // namespace
 
-std::unique_ptr<FrameSink> open_webp_sink(const std::filesystem::path& path,
-                                          const VideoSpec& spec) {
+std::unique_ptr<FrameSink> open_webp_sink(const std::filesystem::path& path, const VideoSpec& spec) {
   return std::make_unique<WebpSink>(path, spec);
 }
 

@@ -43,18 +43,13 @@ const Sampling& pick_sampling(const std::string& pix_fmt) {
 class Y4mSink final : public FrameSink {
  public:
   Y4mSink(const std::filesystem::path& path, const VideoSpec& spec)
-      : sampling_(pick_sampling(spec.pix_fmt)),
-        fps_(checked_fps(spec.fps)),
-        width_(spec.width),
-        height_(spec.height) {
+      : sampling_(pick_sampling(spec.pix_fmt)), fps_(checked_fps(spec.fps)), width_(spec.width), height_(spec.height) {
     refuse_encoder_settings(spec);
     check_frame_size(width_, height_, sampling_.format);
     file_.emplace(path, spec.overwrite);
-    if (file_->seekable() && !spec.metadata.empty())
-      sidecar_.emplace(path, spec.metadata, spec.overwrite);
+    if (file_->seekable() && !spec.metadata.empty()) sidecar_.emplace(path, spec.metadata, spec.overwrite);
     converter_.emplace(width_, height_, sampling_.format);
-    frame_ =
-        make_video_frame(sampling_.format, static_cast<int>(width_), static_cast<int>(height_));
+    frame_ = make_video_frame(sampling_.format, static_cast<int>(width_), static_cast<int>(height_));
   }
 
   void write(const FrameView& frame) override {
@@ -82,9 +77,8 @@ class Y4mSink final : public FrameSink {
 
  private:
   std::string header() const {
-    return "YUV4MPEG2 W" + std::to_string(width_) + " H" + std::to_string(height_) + " F" +
-           std::to_string(fps_.num) + ":" + std::to_string(fps_.den) + " Ip A1:1 " +
-           sampling_.tags + " XCOLORRANGE=LIMITED\n";
+    return "YUV4MPEG2 W" + std::to_string(width_) + " H" + std::to_string(height_) + " F" + std::to_string(fps_.num) +
+           ":" + std::to_string(fps_.den) + " Ip A1:1 " + sampling_.tags + " XCOLORRANGE=LIMITED\n";
   }
   void append(std::string_view text) { packed_.insert(packed_.end(), text.begin(), text.end()); }
 

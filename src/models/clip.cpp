@@ -177,7 +177,9 @@ at::Tensor clip_noise(const Plan& plan, int64_t frame_dim, const Placement& plac
   if (plan.frames_at_once >= plan.frames) return rng.normal(plan.latent_shape, placement.dtype, placement.device);
   const std::string& name = plan.request.noise;
   const sampling::ClipNoiseOptions options{
-      .kind = name == "freenoise" ? ClipNoise::freenoise : name == "repeat" ? ClipNoise::repeat : ClipNoise::random,
+      .kind = name == "freenoise" ? ClipNoise::freenoise
+              : name == "repeat"  ? ClipNoise::repeat
+                                  : ClipNoise::random,
       .window = plan.frames_at_once,
       .stride = std::max<int64_t>(1, plan.frames_at_once / 4)};  // 4 of 16, as published
   return sampling::draw_clip_noise(options, plan.latent_shape, frame_dim, placement.dtype, placement.device, rng);

@@ -30,9 +30,9 @@ int64_t window_bytes(const Plan& plan);
 
 struct ClipRun {
   const Plan& plan;
-  const io::Config& scheduler;    ///< scheduler_config.json as this family uses it
-  sampling::Denoiser& denoiser;   ///< honours StepContext::frames
-  int64_t frame_dim = 0;          ///< of the state; its last two axes are h and w
+  const io::Config& scheduler;   ///< scheduler_config.json as this family uses it
+  sampling::Denoiser& denoiser;  ///< honours StepContext::frames
+  int64_t frame_dim = 0;         ///< of the state; its last two axes are h and w
   Rng& rng;
   Progress& progress;
 };
@@ -43,7 +43,8 @@ struct ClipStart {
   at::Tensor original;  ///< clean latents that are made anew from --strength on; undefined: from noise alone
 };
 
-/// Samples from the start to clean latents: in context windows, as often as --freeinit says, and once more in part after
+/// Samples from the start to clean latents: in context windows, as often as --freeinit says, and once more in part
+/// after
 /// --camera has moved the frames.
 at::Tensor sample_clip(const ClipRun& run, const ClipStart& start);
 

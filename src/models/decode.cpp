@@ -23,7 +23,8 @@ namespace t2v::models {
 
 namespace {
 
-constexpr int64_t kChunkPixels = 128 * 128;  // of one decode chunk on a CPU: about 256 MB of activations at 128 channels
+constexpr int64_t kChunkPixels =
+    128 * 128;  // of one decode chunk on a CPU: about 256 MB of activations at 128 channels
 
 /// `scaler` is null where frames already have the size that is written.
 void write_frames(const at::Tensor& rgb, media::FrameScaler* scaler, FrameSink& sink, engine::StageScope& stage) {
@@ -55,7 +56,8 @@ class ChunkDecoder {
     std::vector<at::Tensor> mended;
     for (int64_t i = 0; i < frames.size(0); ++i) {
       const bool is_good = good[i].item<bool>();
-      mended.push_back(is_good ? frames.narrow(0, i, 1).to(c10::kFloat) : decode_fp32(latents.narrow(0, i, 1), first + i));
+      mended.push_back(is_good ? frames.narrow(0, i, 1).to(c10::kFloat)
+                               : decode_fp32(latents.narrow(0, i, 1), first + i));
     }
     return at::cat(mended, 0);
   }

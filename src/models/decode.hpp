@@ -43,17 +43,17 @@ FrameDecoder frame_decoder(const Vae& vae, const Plan& plan, bool frames_apart) 
 }
 
 /// Decodes `latents` [F, C, h, w] (unscaled, placed like the VAE) a chunk at a time and writes each frame to `sink`,
-/// resized to plan.width x plan.height where they differ. Memory does not grow with F, and where little is free fewer frames
-/// than usual are decoded at once, if they are the same then. Frames that are NaN, Inf or plain
-/// black are decoded once more in fp32 where there is such a form; Error{numbers} names one that is still not finite.
+/// resized to plan.width x plan.height where they differ. Memory does not grow with F, and where little is free fewer
+/// frames than usual are decoded at once, if they are the same then. Frames that are NaN, Inf or plain black are
+/// decoded once more in fp32 where there is such a form; Error{numbers} names one that is still not finite.
 void decode_frames(const FrameDecoder& decoder, const at::Tensor& latents, const Plan& plan, FrameSink& sink,
                    Progress& progress);
 /// The same with an image autoencoder.
 void decode_frames(const vae::ImageAutoencoder& vae, const at::Tensor& latents, const Plan& plan, FrameSink& sink,
                    Progress& progress);
 
-/// As many of `wanted` frames as fit into `free` bytes, where one chunk of the plan takes plan.memory.decode_peak. 0 free: not
-/// known, so all.
+/// As many of `wanted` frames as fit into `free` bytes, where one chunk of the plan takes plan.memory.decode_peak. 0
+/// free: not known, so all.
 int64_t chunk_that_fits(const Plan& plan, int64_t wanted, int64_t free);
 
 /// Frames decoded at once when the request does not say: as many as keep activations near 256 MB on a CPU (more gains

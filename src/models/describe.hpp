@@ -13,13 +13,14 @@ namespace t2v::models {
 
 ComponentInfo describe(const io::Component& component, int64_t parameters);
 
-/// The object "t2v" of model_index.json: what a checkpoint trained for this engine wants by default. diffusers ignores it.
+/// The object "t2v" of model_index.json: what a checkpoint trained for this engine wants by default. diffusers ignores
+/// it.
 struct OwnDefaults {
   std::optional<int64_t> width, height, frames, steps;
   std::optional<double> cfg_scale;
   std::optional<Rational> fps;
   std::optional<int64_t> display_scale;  ///< whole factor by which frames are enlarged when no size is asked for
-  t2v::text::Vocabulary vocabulary;           ///< of a model of a small world; empty: no warnings about prompts
+  t2v::text::Vocabulary vocabulary;      ///< of a model of a small world; empty: no warnings about prompts
 };
 OwnDefaults own_defaults(const io::Checkpoint& checkpoint);
 

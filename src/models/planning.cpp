@@ -46,8 +46,8 @@ void reject_foreign_flags(const Request& request, const ModelInfo& info) {
   for (const auto& flag : kFamilyFlags) {
     if (!flag.used(request)) continue;
     if (std::find(info.accepts.begin(), info.accepts.end(), flag.name) != info.accepts.end()) continue;
-    throw Error(ErrorCode::unsupported, "--" + std::string(flag.name) + ": not taken by " +
-                                            info.pipeline_class + " (" + info.name + ")");
+    throw Error(ErrorCode::unsupported,
+                "--" + std::string(flag.name) + ": not taken by " + info.pipeline_class + " (" + info.name + ")");
   }
 }
 
@@ -80,16 +80,15 @@ double checked_real(const std::string& flag, double value, double min, double ma
 int64_t checked_size(const std::string& flag, int64_t value, const Limits& limits) {
   checked_int(flag, value, limits.min_size, limits.max_size);
   if (value % limits.size_multiple != 0) {
-    const int64_t nearest = std::max(
-        limits.min_size, (value + limits.size_multiple / 2) / limits.size_multiple * limits.size_multiple);
+    const int64_t nearest =
+        std::max(limits.min_size, (value + limits.size_multiple / 2) / limits.size_multiple * limits.size_multiple);
     bad_value(flag, "a multiple of " + std::to_string(limits.size_multiple), std::to_string(value),
               "the nearest allowed value is " + std::to_string(nearest));
   }
   return value;
 }
 
-int64_t planned_frames(const Request& request, const ModelInfo& info, const Limits& limits,
-                       const Rational& fps) {
+int64_t planned_frames(const Request& request, const ModelInfo& info, const Limits& limits, const Rational& fps) {
   if (request.frames && request.seconds) {
     throw Error(ErrorCode::usage, "--frames and --seconds: wanted one of them, got both");
   }
@@ -107,8 +106,8 @@ void plan_windows(Plan& plan, const ModelInfo& info, const Limits& limits) {
   plan.frames_at_once = plan.frames;
   const int64_t bound = limits.max_window > 0 ? limits.max_window : limits.max_frames;
   const bool long_clip = plan.frames > bound || (limits.trained_frames > 0 && plan.frames > limits.trained_frames);
-  const int64_t size = r.context ? checked_int("context", *r.context, 0, bound)
-                                 : (long_clip ? std::min(info.frames, bound) : 0);
+  const int64_t size =
+      r.context ? checked_int("context", *r.context, 0, bound) : (long_clip ? std::min(info.frames, bound) : 0);
   if (size == 0 && plan.frames > bound) {
     bad_value("frames", "at most " + std::to_string(bound) + " with --context 0", std::to_string(plan.frames),
               "leave --context out: longer clips are then made in overlapping windows");
@@ -155,7 +154,8 @@ void check_clip(const Request& r, const std::string& sampler_class) {
   if (!r.freeinit || checked_int("freeinit", *r.freeinit, 1, 100) == 1) return;
   if (!r.video.empty()) throw Error(ErrorCode::usage, "--freeinit: wanted a run from noise, got --video");
   if (sampler_class.starts_with("FlowMatch")) {
-    throw Error(ErrorCode::unsupported, "--freeinit: not possible with " + sampler_class + ", whose clips begin from pure noise");
+    throw Error(ErrorCode::unsupported,
+                "--freeinit: not possible with " + sampler_class + ", whose clips begin from pure noise");
   }
 }
 
@@ -233,8 +233,7 @@ Plan plan_request(const Request& request, const ModelInfo& info, const Limits& l
 
   plan.fps = request.fps.value_or(info.fps);
   if (plan.fps.num <= 0 || plan.fps.den <= 0 || plan.fps.value() > 240) {
-    bad_value("fps", "more than 0 and at most 240",
-              std::to_string(plan.fps.num) + "/" + std::to_string(plan.fps.den));
+    bad_value("fps", "more than 0 and at most 240", std::to_string(plan.fps.num) + "/" + std::to_string(plan.fps.den));
   }
   r.fps = plan.fps;
   plan.frames = planned_frames(request, info, limits, plan.fps);

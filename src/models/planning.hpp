@@ -14,7 +14,7 @@ namespace t2v::models {
 
 /// What a family allows, beside the defaults in ModelInfo.
 struct Limits {
-  int64_t size_multiple = 8;   ///< width and height must be multiples of it
+  int64_t size_multiple = 8;  ///< width and height must be multiples of it
   int64_t min_size = 8;
   int64_t max_size = 8192;
   int64_t min_frames = 1;
@@ -22,7 +22,7 @@ struct Limits {
   int64_t trained_frames = 0;  ///< longer clips are made in context windows unless the request says otherwise; 0: never
   int64_t max_window = 0;      ///< frames that the network can see at once; 0: no bound
   int64_t max_steps = 1000;    ///< the scheduler's num_train_timesteps
-  std::string default_sampler;  ///< diffusers class of the checkpoint's scheduler
+  std::string default_sampler;       ///< diffusers class of the checkpoint's scheduler
   t2v::text::Vocabulary vocabulary;  ///< of a model of a small world; empty: it takes any prompt
 };
 
@@ -36,12 +36,12 @@ void reject_motion_module(const LoadOptions& options, const std::string& pipelin
 
 /// What a run has in memory at one time, in bytes.
 struct Turn {
-  int64_t weights = 0;      ///< of the networks at work
+  int64_t weights = 0;  ///< of the networks at work
   int64_t activations = 0;
 };
 
-/// The most that a process takes: in the largest turn where networks come and go (LoadOptions::keep_networks), else with the
-/// weights of all networks in every turn.
+/// The most that a process takes: in the largest turn where networks come and go (LoadOptions::keep_networks), else
+/// with the weights of all networks in every turn.
 int64_t process_peak(int64_t all_weights, std::initializer_list<Turn> turns, bool keep_networks);
 
 /// A seed for a run that names none: 32 random bits.

@@ -56,9 +56,9 @@ std::unique_ptr<Model> open_model(const LoadOptions& options) {
     if (takes(family.pipeline_classes)) return family.open(std::move(checkpoint), options);
     known.insert(known.end(), family.pipeline_classes.begin(), family.pipeline_classes.end());
   }
-  throw Error(ErrorCode::unsupported,
-              "unsupported pipeline: " + (checkpoint.path() / "model_index.json").string() + ": wanted one of " +
-                  join(known, " ") + ", got '" + io::printable(checkpoint.pipeline_class(), 80) + "'");
+  throw Error(ErrorCode::unsupported, "unsupported pipeline: " + (checkpoint.path() / "model_index.json").string() +
+                                          ": wanted one of " + join(known, " ") + ", got '" +
+                                          io::printable(checkpoint.pipeline_class(), 80) + "'");
 }
 
 }  // namespace t2v

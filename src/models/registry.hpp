@@ -12,7 +12,7 @@
 namespace t2v::models {
 
 struct ModelFamily {
-  std::string_view name;                              ///< folder under src/models
+  std::string_view name;                               ///< folder under src/models
   std::span<const std::string_view> pipeline_classes;  ///< _class_name values of model_index.json it takes
   std::unique_ptr<Model> (*open)(io::Checkpoint, const LoadOptions&);
   std::span<const std::string_view> classes_with_motion_module = {};  ///< what it takes where --motion-module is given

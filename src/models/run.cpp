@@ -24,8 +24,8 @@ bool is_short_of_memory(const Plan& plan) {
   const int64_t available = engine::available_bytes(plan.device);
   const int64_t wanted = std::max(plan.memory.denoise_peak, plan.memory.decode_peak);
   if (available <= 0 || wanted <= available) return false;
-  log::info("the run needs about {} more, {} are free: the text encoder makes room",
-            human_bytes(wanted), human_bytes(available));
+  log::info("the run needs about {} more, {} are free: the text encoder makes room", human_bytes(wanted),
+            human_bytes(available));
   return true;
 }
 

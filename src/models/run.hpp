@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What latent diffusion families do with a plan beside sampling (models/clip): its scheduler checked, its generator, its
-// noise.
+// What latent diffusion families do with a plan beside sampling (models/clip): its scheduler checked, its generator,
+// its noise.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,8 +12,8 @@
 
 namespace t2v::models {
 
-/// Builds the plan's scheduler and throws it away: refuses a combination of sampler, sigmas, spacing and steps, and says
-/// what is unusual.
+/// Builds the plan's scheduler and throws it away: refuses a combination of sampler, sigmas, spacing and steps, and
+/// says what is unusual.
 void check_scheduler(const Plan& plan, const io::Config& config);
 
 /// Whether what this run's sampling and decoding take, beside the weights in memory, is more than

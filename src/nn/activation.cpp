@@ -12,8 +12,8 @@
 #include <ATen/ops/silu.h>
 
 #include "core/text.hpp"
-#include "tensor/operators.hpp"
 #include "t2v/error.hpp"
+#include "tensor/operators.hpp"
 
 namespace t2v::nn {
 
@@ -32,8 +32,8 @@ struct Row {
 };
 
 constexpr std::array kActivations{
-    Row{"silu", at::silu},        Row{"swish", at::silu},         Row{"mish", at::mish},
-    Row{"gelu", gelu_erf},        Row{"gelu_new", gelu_tanh},     Row{"gelu_pytorch_tanh", gelu_tanh},
+    Row{"silu", at::silu},         Row{"swish", at::silu},     Row{"mish", at::mish},
+    Row{"gelu", gelu_erf},         Row{"gelu_new", gelu_tanh}, Row{"gelu_pytorch_tanh", gelu_tanh},
     Row{"quick_gelu", quick_gelu}, Row{"relu", relu},
 };
 
@@ -45,8 +45,7 @@ Activation activation(std::string_view name, std::string_view where) {
     if (row.name == name) return row.function;
     known.emplace_back(row.name);
   }
-  throw Error(ErrorCode::unsupported,
-              "unsupported activation: " + std::string(where) + ": '" + std::string(name) + "'",
+  throw Error(ErrorCode::unsupported, "unsupported activation: " + std::string(where) + ": '" + std::string(name) + "'",
               did_you_mean(name, known));
 }
 

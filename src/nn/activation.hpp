@@ -10,7 +10,8 @@ namespace t2v::nn {
 
 using Activation = at::Tensor (*)(const at::Tensor&);
 
-/// silu swish mish gelu (erf) gelu_new gelu_pytorch_tanh (tanh) quick_gelu relu; else Error{unsupported} naming `where`.
+/// silu swish mish gelu (erf) gelu_new gelu_pytorch_tanh (tanh) quick_gelu relu; else Error{unsupported} naming
+/// `where`.
 Activation activation(std::string_view name, std::string_view where);
 
 }  // namespace t2v::nn

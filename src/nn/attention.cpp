@@ -4,9 +4,9 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 
-#include "tensor/device_kernels.hpp"
 #include "nn/kernels/frame_attention.hpp"
 #include "nn/parallel.hpp"
+#include "tensor/device_kernels.hpp"
 #include "tensor/flops.hpp"
 #include "tensor/op_profile.hpp"
 
@@ -35,17 +35,16 @@ void frame_attention_aten(const at::Tensor& qkv, int64_t heads, at::Tensor& out)
 
 }  // namespace
 
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                     const AttentionOptions& options) {
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options) {
   const OpScope op(q.size(1) == k.size(1) ? "attention" : "cross-attention", 4 * q.numel() * k.size(1),
                    (2 * q.numel() + k.numel() + v.numel()) * static_cast<int64_t>(q.element_size()));
   if (q.is_meta()) {
     counted_flops += 4 * q.numel() * k.size(1);
     return at::empty(q.sizes(), q.options());  // without data ATen would plan for its slow form, logits and all
   }
-  const at::Tensor out = at::scaled_dot_product_attention(
-      split_heads(q, options.heads), split_heads(k, options.heads), split_heads(v, options.heads),
-      options.bias, /*dropout_p=*/0.0, options.causal, options.scale);
+  const at::Tensor out = at::scaled_dot_product_attention(split_heads(q, options.heads), split_heads(k, options.heads),
+                                                          split_heads(v, options.heads), options.bias,
+                                                          /*dropout_p=*/0.0, options.causal, options.scale);
   return out.transpose(1, 2).reshape({q.size(0), q.size(1), q.size(2)});
 }
 
@@ -65,16 +64,12 @@ at::Tensor frame_attention(const at::Tensor& qkv, int64_t heads) {
     frame_attention_aten(qkv, heads, out);
     return out;
   }
-  const kernels::FrameAttentionShape shape{.batch = qkv.size(0),
-                                           .frames = qkv.size(1),
-                                           .positions = qkv.size(2),
-                                           .heads = heads,
-                                           .head_dim = width / heads};
+  const kernels::FrameAttentionShape shape{
+      .batch = qkv.size(0), .frames = qkv.size(1), .positions = qkv.size(2), .heads = heads, .head_dim = width / heads};
   const float* from = qkv.const_data_ptr<float>();
   float* to = out.mutable_data_ptr<float>();
-  parallel_for(shape.batch * shape.positions, /*grain=*/1, [&](int64_t first, int64_t last) {
-    kernels::frame_attention_cpu(from, to, shape, first, last);
-  });
+  parallel_for(shape.batch * shape.positions, /*grain=*/1,
+               [&](int64_t first, int64_t last) { kernels::frame_attention_cpu(from, to, shape, first, last); });
   return out;
 }
 

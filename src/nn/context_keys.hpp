@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keys and values of the text that every network call of a clip attends to: each layer makes them in the first call and finds
-// them in the others. One call of a run sets a scope around the network; layers ask without knowing whose run it is.
+// Keys and values of the text that every network call of a clip attends to: each layer makes them in the first call and
+// finds them in the others. One call of a run sets a scope around the network; layers ask without knowing whose run it
+// is.
 #pragma once
 
 #include <map>
@@ -12,8 +13,8 @@ namespace t2v::nn {
 
 class ContextKeys {
  public:
-  /// While it lives, this thread's cross-attention keeps what it makes of `context`, the very tensor: a layer that attends to
-  /// another one in between makes its own. Only on the CPU: a CUDA graph replays what was recorded.
+  /// While it lives, this thread's cross-attention keeps what it makes of `context`, the very tensor: a layer that
+  /// attends to another one in between makes its own. Only on the CPU: a CUDA graph replays what was recorded.
   class Scope {
    public:
     Scope(ContextKeys& keys, const at::Tensor& context) : outer_(current()) {

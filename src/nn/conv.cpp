@@ -42,20 +42,27 @@ int64_t flops_of(const Tensor& out, const Conv2dOptions& o) {
 }
 
 OpScope scope(const Conv2dOptions& o, const Tensor& x, const Tensor& out, bool doubled = false) {
-  const char* name = doubled                ? "upsample + conv 3x3"
-                     : o.stored_as_3d       ? "temporal conv"
-                     : o.kernel[0] == 1     ? "conv 1x1"
-                     : o.stride[0] != 1     ? "conv 3x3, stride 2"
-                                            : "conv 3x3";
+  const char* name = doubled            ? "upsample + conv 3x3"
+                     : o.stored_as_3d   ? "temporal conv"
+                     : o.kernel[0] == 1 ? "conv 1x1"
+                     : o.stride[0] != 1 ? "conv 3x3, stride 2"
+                                        : "conv 3x3";
   const int64_t weights = o.in_channels * o.out_channels * o.kernel[0] * o.kernel[1];
   return {name, flops_of(out, o), (x.numel() + weights + out.numel()) * static_cast<int64_t>(x.element_size())};
 }
 
 kernels::ConvolutionShape shape_of(const Tensor& x, const Tensor& out, const Conv2dOptions& o) {
   const int64_t beside = o.in_channels - x.size(1);
-  return {.images = x.size(0), .height = x.size(2), .width = x.size(3), .channels = {x.size(1), beside},
-          .kernel = o.kernel, .stride = o.stride, .padding = o.padding,
-          .out_height = out.size(2), .out_width = out.size(3), .outputs = o.out_channels};
+  return {.images = x.size(0),
+          .height = x.size(2),
+          .width = x.size(3),
+          .channels = {x.size(1), beside},
+          .kernel = o.kernel,
+          .stride = o.stride,
+          .padding = o.padding,
+          .out_height = out.size(2),
+          .out_width = out.size(3),
+          .outputs = o.out_channels};
 }
 
 std::optional<Tensor> laid_out(const std::optional<Tensor>& x) {
@@ -66,8 +73,7 @@ std::optional<Tensor> laid_out(const std::optional<Tensor>& x) {
 
 Conv2d::Conv2d(const Weights& w, const Conv2dOptions& o)
     : weight(take_kernel(w, o)),
-      bias(o.has_bias ? w.take("bias", {o.out_channels})
-                      : at::zeros({o.out_channels}, weight.options())),
+      bias(o.has_bias ? w.take("bias", {o.out_channels}) : at::zeros({o.out_channels}, weight.options())),
       options(o),
       is_packed(can_pack(weight)) {
   if (is_packed && o.doubles) {
@@ -81,8 +87,8 @@ Conv2d::Conv2d(const Weights& w, const Conv2dOptions& o)
 Tensor Conv2d::plain(const Tensor& x, const ConvExtras& extras) const {
   const Tensor input = extras.beside ? at::cat({x, *extras.beside}, 1) : x;
   // libtorch's convolution knows no meta tensors outside Python; the memory probe needs the shape.
-  Tensor out = x.is_meta() ? empty_output(input, options)
-                           : at::conv2d(input, weight, bias, options.stride, options.padding);
+  Tensor out =
+      x.is_meta() ? empty_output(input, options) : at::conv2d(input, weight, bias, options.stride, options.padding);
   if (x.is_meta()) counted_flops += flops_of(out, options);
   if (extras.shift) {
     const Tensor& shift = *extras.shift;

@@ -5,8 +5,7 @@
 
 namespace t2v::nn {
 
-Embedding::Embedding(const Weights& w, int64_t count, int64_t width)
-    : weight(w.take("weight", {count, width})) {}
+Embedding::Embedding(const Weights& w, int64_t count, int64_t width) : weight(w.take("weight", {count, width})) {}
 
 Tensor Embedding::forward(const Tensor& ids) const { return at::embedding(weight, ids); }
 

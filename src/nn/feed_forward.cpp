@@ -10,10 +10,10 @@
 #include <ATen/ops/sigmoid.h>
 
 #include "core/text.hpp"
-#include "tensor/device_kernels.hpp"
 #include "nn/kernels/geglu.hpp"
 #include "nn/parallel.hpp"
 #include "t2v/error.hpp"
+#include "tensor/device_kernels.hpp"
 #include "tensor/operators.hpp"
 
 namespace t2v::nn {
@@ -68,7 +68,7 @@ Tensor geglu(const Tensor& x) {
 FeedForward::FeedForward(const Weights& w, const FeedForwardOptions& o)
     : kind(o.kind),
       project_in(o.kind == FeedForwardKind::geglu ? Linear::gated(w.at("net.0.proj"), o.width, 2 * o.width * o.mult)
-                                                   : Linear(w.at("net.0.proj"), o.width, o.width * o.mult)),
+                                                  : Linear(w.at("net.0.proj"), o.width, o.width * o.mult)),
       project_out(w.at("net.2"), o.width * o.mult, o.width) {}
 
 Tensor FeedForward::hidden(const Tensor& x) const {

@@ -32,7 +32,7 @@ struct FeedForwardOptions {
 
 struct FeedForward {
   FeedForward(const Weights& w, const FeedForwardOptions& options);
-  Tensor forward(const Tensor& x) const;  // [..., width]
+  Tensor forward(const Tensor& x) const;                // [..., width]
   void accumulate(Tensor& sum, const Tensor& x) const;  // sum += forward(x)
 
   FeedForwardKind kind;

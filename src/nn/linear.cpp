@@ -24,7 +24,8 @@ std::vector<int64_t> shape_of(const Tensor& x, int64_t width) {
 }
 
 OpScope scope(const Linear& layer, const Tensor& x, bool reads_residual) {
-  const int64_t rows = x.numel() / layer.in_features, width = layer.is_gated ? layer.out_features / 2 : layer.out_features;
+  const int64_t rows = x.numel() / layer.in_features,
+                width = layer.is_gated ? layer.out_features / 2 : layer.out_features;
   const int64_t elements = x.numel() + layer.in_features * layer.out_features + rows * width * (reads_residual ? 2 : 1);
   return {layer.is_gated ? "linear + GEGLU" : "linear", 2 * x.numel() * layer.out_features,
           elements * static_cast<int64_t>(x.element_size())};
@@ -80,7 +81,8 @@ void Linear::run(const Tensor& x, const std::optional<Tensor>& residual, Tensor&
                                         .channels = {in_features, 0},
                                         .out_width = x.numel() / in_features,
                                         .outputs = out_features};
-  run_packed({.x = x.contiguous(), .weight = weight, .bias = bias, .residual = residual, .gated = is_gated}, shape, out);
+  run_packed({.x = x.contiguous(), .weight = weight, .bias = bias, .residual = residual, .gated = is_gated}, shape,
+             out);
 }
 
 Tensor Linear::forward(const Tensor& x) const {

@@ -13,8 +13,8 @@ namespace t2v::nn {
 struct Linear {
   Linear(const Weights& w, int64_t in_features, int64_t out_features, bool has_bias = true);
   /// Several linear layers with the same input, as one: their outputs lie one after the other on the last axis.
-  static Linear fused(const std::vector<Weights>& parts, int64_t in_features,
-                      const std::vector<int64_t>& out_features, bool has_bias);
+  static Linear fused(const std::vector<Weights>& parts, int64_t in_features, const std::vector<int64_t>& out_features,
+                      bool has_bias);
   /// Its outputs are [hidden, gate]; forward() gives hidden * gelu(gate), half as wide.
   static Linear gated(const Weights& w, int64_t in_features, int64_t out_features);
 

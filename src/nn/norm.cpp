@@ -13,10 +13,10 @@
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/silu.h>
 
-#include "tensor/device_kernels.hpp"
 #include "nn/kernels/group_norm.hpp"
 #include "nn/kernels/layer_norm.hpp"
 #include "nn/parallel.hpp"
+#include "tensor/device_kernels.hpp"
 #include "tensor/op_profile.hpp"
 #include "tensor/operators.hpp"
 
@@ -45,7 +45,8 @@ void run_kernel(const kernels::GroupNormData& data, const kernels::GroupNormShap
     parallel_for(s.images, std::max<int64_t>(1, chunk_grain / chunks), [&](int64_t first, int64_t last) {
       std::vector<float> sums(static_cast<size_t>(chunks * 2 * all));
       for (int64_t image = first; image < last; ++image) {
-        for (int64_t i = 0; i < chunks; ++i) kernels::group_norm_sums(data, s, image, i, &sums[static_cast<size_t>(i * 2 * all)]);
+        for (int64_t i = 0; i < chunks; ++i)
+          kernels::group_norm_sums(data, s, image, i, &sums[static_cast<size_t>(i * 2 * all)]);
         const auto affine = affine_of(image, sums);
         for (int64_t i = 0; i < chunks; ++i) kernels::group_norm_apply(data, s, image, i, affine.data());
       }
@@ -55,7 +56,8 @@ void run_kernel(const kernels::GroupNormData& data, const kernels::GroupNormShap
   std::vector<float> sums(static_cast<size_t>(chunks * 2 * all));
   for (int64_t image = 0; image < s.images; ++image) {
     parallel_for(chunks, chunk_grain, [&](int64_t first, int64_t last) {
-      for (int64_t i = first; i < last; ++i) kernels::group_norm_sums(data, s, image, i, &sums[static_cast<size_t>(i * 2 * all)]);
+      for (int64_t i = first; i < last; ++i)
+        kernels::group_norm_sums(data, s, image, i, &sums[static_cast<size_t>(i * 2 * all)]);
     });
     const auto affine = affine_of(image, sums);
     parallel_for(chunks, chunk_grain, [&](int64_t first, int64_t last) {
@@ -88,8 +90,7 @@ Tensor LayerNorm::forward(const Tensor& x) const {
   return out;
 }
 
-RmsNorm::RmsNorm(const Weights& w, int64_t width, double epsilon)
-    : weight(w.take("weight", {width})), eps(epsilon) {}
+RmsNorm::RmsNorm(const Weights& w, int64_t width, double epsilon) : weight(w.take("weight", {width})), eps(epsilon) {}
 
 Tensor RmsNorm::forward(const Tensor& x) const {
   const Tensor wide = x.to(c10::kFloat);
@@ -98,10 +99,7 @@ Tensor RmsNorm::forward(const Tensor& x) const {
 }
 
 GroupNorm::GroupNorm(const Weights& w, int64_t group_count, int64_t channels, double epsilon)
-    : weight(w.take("weight", {channels})),
-      bias(w.take("bias", {channels})),
-      groups(group_count),
-      eps(epsilon) {}
+    : weight(w.take("weight", {channels})), bias(w.take("bias", {channels})), groups(group_count), eps(epsilon) {}
 
 Tensor GroupNorm::run(const Tensor& x, const std::optional<Tensor>& beside, bool silu) const {
   const OpScope op(silu ? "group norm + SiLU" : "group norm", 0, bytes_of(x) + (beside ? bytes_of(*beside) : 0));

@@ -23,9 +23,8 @@ at::Tensor with_taps_first(const at::Tensor& weight) {
 }
 
 kernels::ConvolutionEnd end_of(const PackedOperands& operands, const kernels::ConvolutionShape& shape) {
-  kernels::ConvolutionEnd end{.bias = data_of(operands.bias),
-                              .residual = data_of(operands.residual),
-                              .gated = operands.gated};
+  kernels::ConvolutionEnd end{
+      .bias = data_of(operands.bias), .residual = data_of(operands.residual), .gated = operands.gated};
   if (operands.bias && operands.bias->dim() == 2) end.rows_per_bias = shape.rows() / operands.bias->size(0);
   return end;
 }
@@ -105,9 +104,8 @@ void run_winograd(const PackedOperands& operands, const kernels::ConvolutionShap
   const float* weight = operands.weight.const_data_ptr<float>();
   float* to = out.mutable_data_ptr<float>();
   const int64_t flops = 2 * shape.rows() * shape.outputs * shape.depth() / 4;
-  parallel_for(tasks, grain_of(flops / tasks), [&](int64_t first, int64_t last) {
-    kernels::winograd_cpu(x, weight, to, shape, end, first, last);
-  });
+  parallel_for(tasks, grain_of(flops / tasks),
+               [&](int64_t first, int64_t last) { kernels::winograd_cpu(x, weight, to, shape, end, first, last); });
 }
 
 }  // namespace t2v::nn

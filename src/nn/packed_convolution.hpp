@@ -34,11 +34,11 @@ int64_t winograd_bytes_since(int64_t before, const Placement& placement);
 at::Tensor pack_winograd_weight(const at::Tensor& weight);
 
 struct PackedOperands {
-  at::Tensor x;                               // dense, channels last
-  std::optional<at::Tensor> beside = {};      // the second part of the channels, as if concatenated
-  at::Tensor weight;                          // of pack_weight() or pack_winograd_weight()
-  std::optional<at::Tensor> bias = {};        // [out], or [B, out]: a row for each of B equal parts of the rows
-  std::optional<at::Tensor> residual = {};    // laid out as the output, which it may be
+  at::Tensor x;                             // dense, channels last
+  std::optional<at::Tensor> beside = {};    // the second part of the channels, as if concatenated
+  at::Tensor weight;                        // of pack_weight() or pack_winograd_weight()
+  std::optional<at::Tensor> bias = {};      // [out], or [B, out]: a row for each of B equal parts of the rows
+  std::optional<at::Tensor> residual = {};  // laid out as the output, which it may be
   bool gated = false;
 };
 

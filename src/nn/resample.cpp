@@ -19,11 +19,8 @@ Tensor Downsample2D::forward(const Tensor& x) const {
 }
 
 Upsample2D::Upsample2D(const Weights& w, int64_t channels)
-    : conv(w.at("conv"), {.in_channels = channels,
-                          .out_channels = channels,
-                          .kernel = {3, 3},
-                          .padding = {1, 1},
-                          .doubles = true}) {}
+    : conv(w.at("conv"),
+           {.in_channels = channels, .out_channels = channels, .kernel = {3, 3}, .padding = {1, 1}, .doubles = true}) {}
 
 Tensor Upsample2D::forward(const Tensor& x, const std::optional<std::array<int64_t, 2>>& size) const {
   const std::array twice{2 * x.size(2), 2 * x.size(3)};

@@ -29,7 +29,8 @@ struct ResnetBlock2D {
   ResnetBlock2D(const Weights& w, const ResnetOptions& options);
   /// x [B*F, C, H, W]; temb [B, T] is shared by the F frames of a video, or [B*F, T]; beside: more channels of the
   /// input, as if concatenated. -> [B*F, C', H, W]
-  Tensor forward(const Tensor& x, const std::optional<Tensor>& temb = {}, const std::optional<Tensor>& beside = {}) const;
+  Tensor forward(const Tensor& x, const std::optional<Tensor>& temb = {},
+                 const std::optional<Tensor>& beside = {}) const;
 
   GroupNorm norm1;
   Conv2d conv1;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Residual block over space, then over time, in a learned proportion: the layer of Stable Video Diffusion (Blattmann et
-// al. 2023, arXiv 2311.15127). diffusers 0.42 models/resnet.py SpatioTemporalResBlock, TemporalResnetBlock, AlphaBlender.
+// al. 2023, arXiv 2311.15127). diffusers 0.42 models/resnet.py SpatioTemporalResBlock, TemporalResnetBlock,
+// AlphaBlender.
 #pragma once
 
 #include <cstdint>

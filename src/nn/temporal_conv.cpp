@@ -16,12 +16,11 @@ TemporalConvLayer::TemporalConvLayer(const Weights& w, int64_t channels, int64_t
     const Weights conv = step.at(i == 1 ? 2 : 3);
     // A 3-D convolution of size 3 x 1 x 1 is a 2-D one of size 3 x 1 over rows of pixels; ATen's conv3d would take a
     // slow path on small CPU tensors.
-    steps.push_back({GroupNorm(step.at(0), groups, channels, /*eps=*/1e-5),
-                     Conv2d(conv, {.in_channels = channels,
-                                   .out_channels = channels,
-                                   .kernel = {3, 1},
-                                   .padding = {1, 0},
-                                   .stored_as_3d = true})});
+    steps.push_back({GroupNorm(step.at(0), groups, channels, /*eps=*/1e-5), Conv2d(conv, {.in_channels = channels,
+                                                                                          .out_channels = channels,
+                                                                                          .kernel = {3, 1},
+                                                                                          .padding = {1, 0},
+                                                                                          .stored_as_3d = true})});
   }
 }
 

@@ -22,11 +22,11 @@ Tensor sinusoids(const Tensor& values, const TimestepsOptions& o) {  // [B] fp32
   constexpr double kMaxPeriod = 10000.0;
   const int64_t half = o.channels / 2;
   // Tensor operators, not std::exp: at t = 1000 one bit of a frequency is 6e-5 of phase.
-  const Tensor exponent = at::arange(half, values.options()) * -std::log(kMaxPeriod) /
-                          (static_cast<double>(half) - o.downscale_freq_shift);
+  const Tensor exponent =
+      at::arange(half, values.options()) * -std::log(kMaxPeriod) / (static_cast<double>(half) - o.downscale_freq_shift);
   const Tensor phase = values.unsqueeze(1) * at::exp(exponent).unsqueeze(0);
-  Tensor embedding = o.flip_sin_to_cos ? at::cat({at::cos(phase), at::sin(phase)}, 1)
-                                       : at::cat({at::sin(phase), at::cos(phase)}, 1);
+  Tensor embedding =
+      o.flip_sin_to_cos ? at::cat({at::cos(phase), at::sin(phase)}, 1) : at::cat({at::sin(phase), at::cos(phase)}, 1);
   if (o.channels % 2 == 1) {
     embedding = at::constant_pad_nd(embedding, {0, 1});
   }

@@ -38,19 +38,18 @@ TransformerTemporalModel::TransformerTemporalModel(const Weights& w, const Trans
       proj_in(w.at("proj_in"), o.in_channels, o.heads * o.head_dim),
       proj_out(w.at("proj_out"), o.heads * o.head_dim, o.in_channels) {
   for (int64_t i = 0; i < o.layers; ++i) {
-    transformer_blocks.emplace_back(w.at("transformer_blocks").at(i),
-                                    TransformerBlockOptions{.head = {.width = o.heads * o.head_dim,
-                                                                     .heads = o.heads,
-                                                                     .head_dim = o.head_dim},
-                                                            .double_self_attention = true,
-                                                            .over_frames = true,
-                                                            .max_frames = o.max_frames});
+    transformer_blocks.emplace_back(
+        w.at("transformer_blocks").at(i),
+        TransformerBlockOptions{.head = {.width = o.heads * o.head_dim, .heads = o.heads, .head_dim = o.head_dim},
+                                .double_self_attention = true,
+                                .over_frames = true,
+                                .max_frames = o.max_frames});
   }
 }
 
 Tensor TransformerTemporalModel::forward(const Tensor& x, int64_t frames) const {
-  const Tensor rows = norm.forward(frames_as_rows(x, frames));           // [B, C, F, H*W]
-  Tensor tokens = proj_in.forward(rows.permute({0, 2, 3, 1}));           // [B, F, H*W, D]
+  const Tensor rows = norm.forward(frames_as_rows(x, frames));  // [B, C, F, H*W]
+  Tensor tokens = proj_in.forward(rows.permute({0, 2, 3, 1}));  // [B, F, H*W, D]
   for (const auto& block : transformer_blocks) {
     tokens = block.forward(tokens);
   }

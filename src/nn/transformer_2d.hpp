@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Transformers inside UNets: over the pixels of a frame, and over the frames of a pixel.
 // diffusers 0.42 models/transformers/transformer_2d.py Transformer2DModel (continuous input),
-// transformer_temporal.py TransformerTemporalModel (double self-attention, no positional embedding) and, with max_frames,
-// models/unets/unet_motion_model.py AnimateDiffTransformer3D.
+// transformer_temporal.py TransformerTemporalModel (double self-attention, no positional embedding) and, with
+// max_frames, models/unets/unet_motion_model.py AnimateDiffTransformer3D.
 #pragma once
 
 #include <cstdint>

@@ -16,9 +16,9 @@
 namespace t2v::nn {
 
 struct HeadOptions {
-  int64_t width = 0;     // of the tokens
+  int64_t width = 0;  // of the tokens
   int64_t heads = 1;
-  int64_t head_dim = 0;  // heads * head_dim may differ from width
+  int64_t head_dim = 0;   // heads * head_dim may differ from width
   bool has_bias = false;  // of q, k and v; the output projection always has one
 };
 
@@ -54,7 +54,7 @@ struct TransformerBlockOptions {
   /// What attn2 is: absent, a second self-attention, or cross-attention of this width.
   bool double_self_attention = false;
   std::optional<int64_t> cross_attention_dim = {};
-  bool over_frames = false;  // tokens are [B, F, P, D] and attention runs along F
+  bool over_frames = false;                // tokens are [B, F, P, D] and attention runs along F
   std::optional<int64_t> max_frames = {};  // sinusoidal positions of so many frames are added before each attention
 };
 

@@ -38,8 +38,7 @@ double continued_fraction(double x, double a, double b) {
 
 // I_x(a, b) for x small enough that the continued fraction converges fast.
 double lower_tail(double x, double a, double b) {
-  return std::exp(a * std::log(x) + b * std::log1p(-x) - log_beta(a, b)) / a *
-         continued_fraction(x, a, b);
+  return std::exp(a * std::log(x) + b * std::log1p(-x) - log_beta(a, b)) / a * continued_fraction(x, a, b);
 }
 
 double regularised(double x, double a, double b) {
@@ -51,16 +50,14 @@ double regularised(double x, double a, double b) {
 double small_quantile(double p, double a, double b) {
   double low = 0.0;
   double high = 0.5;
-  double x =
-      std::exp((std::log(p) + std::log(a) + log_beta(a, b)) / a);  // exact in the limit x -> 0
+  double x = std::exp((std::log(p) + std::log(a) + log_beta(a, b)) / a);  // exact in the limit x -> 0
   for (int iteration = 0; iteration < 200; ++iteration) {
     if (!(x > low && x < high)) {
       x = 0.5 * (low + high);
     }
     const double error = regularised(x, a, b) - p;
     (error < 0 ? low : high) = x;
-    const double density =
-        std::exp((a - 1) * std::log(x) + (b - 1) * std::log1p(-x) - log_beta(a, b));
+    const double density = std::exp((a - 1) * std::log(x) + (b - 1) * std::log1p(-x) - log_beta(a, b));
     const double next = x - error / density;
     if (std::fabs(next - x) <= 1e-15 * x) {
       return next;

@@ -14,8 +14,8 @@
 namespace t2v::sampling {
 namespace {
 
-constexpr double kTravel = 0.25;     // pan and tilt: of the frame's size
-constexpr double kZoom = 0.4;        // e^0.4: half as large again
+constexpr double kTravel = 0.25;                // pan and tilt: of the frame's size
+constexpr double kZoom = 0.4;                   // e^0.4: half as large again
 constexpr double kTurn = std::numbers::pi / 9;  // 20 degrees
 
 // Numbers of at::native::GridSamplerInterpolation and GridSamplerPadding.
@@ -46,11 +46,10 @@ at::Tensor source_grid(const CameraMove& move, int64_t height, int64_t width) {
 
 const std::vector<CameraWord>& camera_words() {
   static const std::vector<CameraWord> words{
-      {"pan-left", {.right = kTravel}},   {"pan-right", {.right = -kTravel}},
-      {"tilt-up", {.down = kTravel}},     {"tilt-down", {.down = -kTravel}},
-      {"zoom-in", {.zoom = kZoom}},       {"zoom-out", {.zoom = -kZoom}},
-      {"roll-cw", {.clockwise = -kTurn}}, {"roll-ccw", {.clockwise = kTurn}},
-      {"roll-right", {.clockwise = -kTurn}}, {"roll-left", {.clockwise = kTurn}},
+      {"pan-left", {.right = kTravel}},    {"pan-right", {.right = -kTravel}}, {"tilt-up", {.down = kTravel}},
+      {"tilt-down", {.down = -kTravel}},   {"zoom-in", {.zoom = kZoom}},       {"zoom-out", {.zoom = -kZoom}},
+      {"roll-cw", {.clockwise = -kTurn}},  {"roll-ccw", {.clockwise = kTurn}}, {"roll-right", {.clockwise = -kTurn}},
+      {"roll-left", {.clockwise = kTurn}},
   };
   return words;
 }

@@ -20,8 +20,7 @@ void reschedule(at::Tensor& noise, int64_t frame_dim, int64_t window, int64_t st
     const int64_t taken = std::min(stride, frames - i);
     // The permutation is always a whole chunk's; a clip that ends sooner uses its beginning.
     const at::Tensor order = rng.permutation(stride).narrow(0, 0, taken).to(noise.device());
-    noise.narrow(frame_dim, i, taken)
-        .copy_(noise.index_select(frame_dim, order + (i - window)));
+    noise.narrow(frame_dim, i, taken).copy_(noise.index_select(frame_dim, order + (i - window)));
   }
 }
 

@@ -13,13 +13,11 @@ class Ddim final : public DiscreteScheduler {
  public:
   Ddim(const io::Config& config, const SchedulerOptions& options)
       : DiscreteScheduler(config, options, {}),
-        prediction_(read_prediction(
-            config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample},
-            "DDIMScheduler")),
+        prediction_(read_prediction(config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample},
+                                    "DDIMScheduler")),
         clip_sample_(config.get_bool("clip_sample", true)),
         clip_range_(config.get_double("clip_sample_range", 1.0)),
-        final_alpha_bar_(config.get_bool("set_alpha_to_one", true) ? at::ones({})
-                                                                   : noise_.alpha_bar(0)) {
+        final_alpha_bar_(config.get_bool("set_alpha_to_one", true) ? at::ones({}) : noise_.alpha_bar(0)) {
     config.require("thresholding", false, "dynamic thresholding is for pixel-space models");
     set_timesteps(spaced_timesteps(grid(noise_, "leading"), true));
     check_timesteps(prediction_, clip_sample_);

@@ -14,29 +14,26 @@
 namespace t2v::sampling {
 namespace {
 
-constexpr std::array<std::string_view, 5> kVarianceTypes = {
-    "fixed_small", "fixed_small_log", "fixed_large", "learned", "learned_range"};
+constexpr std::array<std::string_view, 5> kVarianceTypes = {"fixed_small", "fixed_small_log", "fixed_large", "learned",
+                                                            "learned_range"};
 
 class Ddpm final : public DiscreteScheduler {
  public:
   Ddpm(const io::Config& config, const SchedulerOptions& options)
       : DiscreteScheduler(config, options, {.extra_schedule = "sigmoid laplace"}),
-        prediction_(read_prediction(
-            config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample},
-            "DDPMScheduler")),
+        prediction_(read_prediction(config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample},
+                                    "DDPMScheduler")),
         variance_type_(config.get_string("variance_type", "fixed_small")),
         clip_sample_(config.get_bool("clip_sample", true)),
         clip_range_(config.get_double("clip_sample_range", 1.0)) {
     config.require("thresholding", false, "dynamic thresholding is for pixel-space models");
     // fixed_large_log is missing: diffusers takes the square root of a negative logarithm there and
     // returns NaN.
-    if (std::find(kVarianceTypes.begin(), kVarianceTypes.end(), variance_type_) ==
-        kVarianceTypes.end()) {
-      throw Error(ErrorCode::unsupported,
-                  where_ +
-                      ": variance_type: wanted fixed_small, fixed_small_log, fixed_large, "
-                      "learned or learned_range, got '" +
-                      variance_type_ + "'");
+    if (std::find(kVarianceTypes.begin(), kVarianceTypes.end(), variance_type_) == kVarianceTypes.end()) {
+      throw Error(ErrorCode::unsupported, where_ +
+                                              ": variance_type: wanted fixed_small, fixed_small_log, fixed_large, "
+                                              "learned or learned_range, got '" +
+                                              variance_type_ + "'");
     }
     set_timesteps(spaced_timesteps(grid(noise_, "leading"), true));
     check_timesteps(prediction_, clip_sample_);
@@ -53,10 +50,9 @@ class Ddpm final : public DiscreteScheduler {
     const bool has_variance = is_learned() && output.size(1) == 2 * channels;
     const Tensor mean_output = has_variance ? output.slice(1, 0, channels) : output;
     if (is_learned() && !has_variance) {
-      throw Error(ErrorCode::bad_input,
-                  where_ + ": variance_type: '" + variance_type_ + "' wanted a network with " +
-                      std::to_string(2 * channels) + " output channels, got " +
-                      std::to_string(output.size(1)));
+      throw Error(ErrorCode::bad_input, where_ + ": variance_type: '" + variance_type_ + "' wanted a network with " +
+                                            std::to_string(2 * channels) + " output channels, got " +
+                                            std::to_string(output.size(1)));
     }
 
     Tensor x0 = split_prediction(prediction_, mean_output, sample, alpha_bar).x0;
@@ -76,9 +72,7 @@ class Ddpm final : public DiscreteScheduler {
   }
 
  private:
-  bool is_learned() const {
-    return variance_type_ == "learned" || variance_type_ == "learned_range";
-  }
+  bool is_learned() const { return variance_type_ == "learned" || variance_type_ == "learned_range"; }
 
   Tensor deviation(const Tensor& alpha_bar, const Tensor& previous, const Tensor& predicted) const {
     const Tensor beta = 1 - alpha_bar / previous;
@@ -90,10 +84,7 @@ class Ddpm final : public DiscreteScheduler {
       const Tensor fraction = (predicted + 1) / 2;
       return (0.5 * (fraction * beta.log() + (1 - fraction) * small.log())).exp();
     }
-    return (variance_type_ == "fixed_large" ? beta
-            : variance_type_ == "learned"   ? predicted
-                                            : small)
-        .pow(0.5);
+    return (variance_type_ == "fixed_large" ? beta : variance_type_ == "learned" ? predicted : small).pow(0.5);
   }
 
   Prediction prediction_;

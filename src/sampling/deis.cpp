@@ -30,10 +30,9 @@ class Deis final : public LogSnrScheduler {
  public:
   Deis(const io::Config& config, const SchedulerOptions& options)
       : LogSnrScheduler(config, options, {.knows_zero_snr = false}),
-        prediction_(read_prediction(config,
-                                    {Prediction::epsilon, Prediction::v_prediction,
-                                     Prediction::sample, Prediction::flow_prediction},
-                                    "DEISMultistepScheduler")),
+        prediction_(read_prediction(
+            config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample, Prediction::flow_prediction},
+            "DEISMultistepScheduler")),
         solver_order_(config.get_int("solver_order", 2, 1, 3)),
         lower_order_final_(config.get_bool("lower_order_final", true)),
         outputs_(static_cast<size_t>(solver_order_)) {
@@ -56,9 +55,7 @@ class Deis final : public LogSnrScheduler {
     outputs_.save(state, "model_outputs");
     return state;
   }
-  void set_state(const std::map<std::string, Tensor>& state) override {
-    outputs_.restore(state, "model_outputs");
-  }
+  void set_state(const std::map<std::string, Tensor>& state) override { outputs_.restore(state, "model_outputs"); }
 
  private:
   // Values that another class left behind mean the default; anything else is a method we do not
@@ -71,8 +68,7 @@ class Deis final : public LogSnrScheduler {
       known = known || value == name;
     }
     if (!known) {
-      throw Error(ErrorCode::unsupported,
-                  where_ + ": " + key + ": wanted " + own + ", got '" + value + "'");
+      throw Error(ErrorCode::unsupported, where_ + ": " + key + ": wanted " + own + ", got '" + value + "'");
     }
   }
 
@@ -110,8 +106,7 @@ class Deis final : public LogSnrScheduler {
     const Tensor c0 = integral(end, r0, r1, r2) - integral(r0, r0, r1, r2);
     const Tensor c1 = integral(end, r1, r2, r0) - integral(r0, r1, r2, r0);
     const Tensor c2 = integral(end, r2, r0, r1) - integral(r0, r2, r0, r1);
-    return to.alpha *
-           (sample / from.alpha + c0 * m0 + c1 * outputs_.back(1) + c2 * outputs_.back(2));
+    return to.alpha * (sample / from.alpha + c0 * m0 + c1 * outputs_.back(1) + c2 * outputs_.back(2));
   }
 
   Prediction prediction_;

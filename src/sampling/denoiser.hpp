@@ -30,8 +30,8 @@ class Denoiser {
   /// network's.
   virtual at::Tensor predict(const at::Tensor& x, const StepContext& step) = 0;
 
-  /// From now on compute in fp32 (or, with false, as before again): called where the network's own precision gave NaN or
-  /// Inf. False: there is nothing better to switch to. A wrapper asks the denoiser inside.
+  /// From now on compute in fp32 (or, with false, as before again): called where the network's own precision gave NaN
+  /// or Inf. False: there is nothing better to switch to. A wrapper asks the denoiser inside.
   virtual bool use_fp32(bool /*on*/) { return false; }
 
   /// What is carried from step to step (cached features), so that a run can be resumed bit for bit.

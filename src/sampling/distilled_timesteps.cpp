@@ -8,14 +8,12 @@
 
 namespace t2v::sampling {
 
-std::vector<double> distilled_timesteps(const io::Config& config, int64_t train_steps,
-                                        int64_t steps) {
+std::vector<double> distilled_timesteps(const io::Config& config, int64_t train_steps, int64_t steps) {
   const int64_t original = config.get_int("original_inference_steps", 50, 1, train_steps);
   if (steps > original) {
     throw Error(ErrorCode::usage,
                 "steps: wanted 1 to " + std::to_string(original) +
-                    " (original_inference_steps of the distilled model), got " +
-                    std::to_string(steps),
+                    " (original_inference_steps of the distilled model), got " + std::to_string(steps),
                 "use --steps " + std::to_string(original));
   }
   const int64_t stride = train_steps / original;

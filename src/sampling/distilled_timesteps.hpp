@@ -15,7 +15,6 @@ inline constexpr NoiseDefaults kDistilledDefaults = {
 
 /// `original_inference_steps` of the config (default 50) evenly spaced timesteps, thinned to
 /// `steps`, descending. Throws Error{usage} for more steps than that.
-std::vector<double> distilled_timesteps(const io::Config& config, int64_t train_steps,
-                                        int64_t steps);
+std::vector<double> distilled_timesteps(const io::Config& config, int64_t train_steps, int64_t steps);
 
 }  // namespace t2v::sampling

@@ -16,8 +16,7 @@ namespace {
 
 struct DpmConfig {
   int64_t solver_order = 2;
-  bool plus_plus =
-      true;  ///< integrates the sample estimate (DPM-Solver++) instead of the noise estimate
+  bool plus_plus = true;    ///< integrates the sample estimate (DPM-Solver++) instead of the noise estimate
   bool stochastic = false;  ///< sde-*
   bool heun = false;        ///< solver_type heun, else midpoint
   bool lower_order_final = true;
@@ -35,33 +34,28 @@ DpmConfig DpmConfig::from(const io::Config& config) {
   const std::string& where = config.where();
   const std::string algorithm = config.get_string("algorithm_type", "dpmsolver++");
   if (algorithm != "dpmsolver++" && algorithm != "dpmsolver" && algorithm != "sde-dpmsolver++" &&
-      algorithm != "sde-dpmsolver" &&
-      algorithm != "deis") {  // "deis": left by a scheduler swap, means the default
-    throw Error(ErrorCode::unsupported,
-                where +
-                    ": algorithm_type: wanted dpmsolver++, sde-dpmsolver++, dpmsolver or "
-                    "sde-dpmsolver, got '" +
-                    algorithm + "'");
+      algorithm != "sde-dpmsolver" && algorithm != "deis") {  // "deis": left by a scheduler swap, means the default
+    throw Error(ErrorCode::unsupported, where +
+                                            ": algorithm_type: wanted dpmsolver++, sde-dpmsolver++, dpmsolver or "
+                                            "sde-dpmsolver, got '" +
+                                            algorithm + "'");
   }
   c.plus_plus = algorithm != "dpmsolver" && algorithm != "sde-dpmsolver";
   c.stochastic = algorithm.starts_with("sde-");
   const std::string solver = config.get_string("solver_type", "midpoint");
   c.heun = solver == "heun";
   if (!c.heun && solver != "midpoint" && solver != "logrho" && solver != "bh1" && solver != "bh2") {
-    throw Error(ErrorCode::unsupported,
-                where + ": solver_type: wanted midpoint or heun, got '" + solver + "'");
+    throw Error(ErrorCode::unsupported, where + ": solver_type: wanted midpoint or heun, got '" + solver + "'");
   }
   c.solver_order = config.get_int("solver_order", 2, 1, 3);
   const std::string last = config.get_string("final_sigmas_type", "zero");
   c.final_zero = last == "zero";
   if (!c.final_zero && last != "sigma_min") {
-    throw Error(ErrorCode::unsupported,
-                where + ": final_sigmas_type: wanted zero or sigma_min, got '" + last + "'");
+    throw Error(ErrorCode::unsupported, where + ": final_sigmas_type: wanted zero or sigma_min, got '" + last + "'");
   }
   // "deis" is refused here too although it means dpmsolver++ otherwise: as in diffusers.
   if ((!c.plus_plus || algorithm == "deis") && c.final_zero) {
-    throw Error(ErrorCode::unsupported,
-                where + ": final_sigmas_type: " + algorithm + " wanted sigma_min, got zero");
+    throw Error(ErrorCode::unsupported, where + ": final_sigmas_type: " + algorithm + " wanted sigma_min, got zero");
   }
   c.lower_order_final = config.get_bool("lower_order_final", true);
   c.euler_at_final = config.get_bool("euler_at_final", false);
@@ -80,13 +74,11 @@ class DpmMultistep final : public LogSnrScheduler {
         config_(DpmConfig::from(config)),
         prediction_(config_.plus_plus
                         ? read_prediction(config,
-                                          {Prediction::epsilon, Prediction::v_prediction,
-                                           Prediction::sample, Prediction::flow_prediction},
+                                          {Prediction::epsilon, Prediction::v_prediction, Prediction::sample,
+                                           Prediction::flow_prediction},
                                           "DPMSolverMultistepScheduler")
-                        : read_prediction(
-                              config,
-                              {Prediction::epsilon, Prediction::v_prediction, Prediction::sample},
-                              "DPMSolverMultistepScheduler with algorithm_type dpmsolver")),
+                        : read_prediction(config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample},
+                                          "DPMSolverMultistepScheduler with algorithm_type dpmsolver")),
         outputs_(static_cast<size_t>(config_.solver_order)) {
     make_levels(config);
     refuse_missing_order();
@@ -95,8 +87,8 @@ class DpmMultistep final : public LogSnrScheduler {
   Tensor step(const Tensor& output, int64_t i, const Tensor& sample_in, Rng& rng) override {
     const int64_t k = absolute(i);
     const Tensor used = config_.learned_variance ? output.slice(1, 0, sample_in.size(1)) : output;
-    const Tensor converted = config_.plus_plus ? to_x0(prediction_, used, sample_in, k)
-                                               : to_epsilon(prediction_, used, sample_in, k);
+    const Tensor converted =
+        config_.plus_plus ? to_x0(prediction_, used, sample_in, k) : to_epsilon(prediction_, used, sample_in, k);
     outputs_.push(converted);
     const Tensor sample = sample_in.to(at::kFloat);
     Tensor noise;
@@ -111,9 +103,7 @@ class DpmMultistep final : public LogSnrScheduler {
     outputs_.save(state, "model_outputs");
     return state;
   }
-  void set_state(const std::map<std::string, Tensor>& state) override {
-    outputs_.restore(state, "model_outputs");
-  }
+  void set_state(const std::map<std::string, Tensor>& state) override { outputs_.restore(state, "model_outputs"); }
 
  private:
   void make_levels(const io::Config& config);
@@ -126,8 +116,7 @@ class DpmMultistep final : public LogSnrScheduler {
     int64_t order = 1;
     Level to;
     Level from;
-    bool second_phi =
-        false;  ///< d1 is weighted by the second phi function (heun), else by half of the first
+    bool second_phi = false;  ///< d1 is weighted by the second phi function (heun), else by half of the first
     Tensor h;
     Tensor d0, d1, d2;
   };
@@ -135,10 +124,8 @@ class DpmMultistep final : public LogSnrScheduler {
   Tensor update(const Increment& s, const Tensor& sample, const Tensor& noise) const;
   static Tensor sample_form(const Increment& s, const Tensor& sample);
   static Tensor noise_form(const Increment& s, const Tensor& sample);
-  static Tensor stochastic_sample_form(const Increment& s, const Tensor& sample,
-                                       const Tensor& noise);
-  static Tensor stochastic_noise_form(const Increment& s, const Tensor& sample,
-                                      const Tensor& noise);
+  static Tensor stochastic_sample_form(const Increment& s, const Tensor& sample, const Tensor& noise);
+  static Tensor stochastic_noise_form(const Increment& s, const Tensor& sample, const Tensor& noise);
 
   DpmConfig config_;
   Prediction prediction_;
@@ -149,12 +136,10 @@ void DpmMultistep::make_levels(const io::Config& config) {
   TimestepGrid spec = grid(noise_, "linspace");
   // Noise levels below lambda_min_clipped are left out: the cosine schedule has nearly endless
   // ones.
-  const Tensor lambda =
-      (noise_.alphas_cumprod.sqrt().log() - (1 - noise_.alphas_cumprod).sqrt().log()).contiguous();
+  const Tensor lambda = (noise_.alphas_cumprod.sqrt().log() - (1 - noise_.alphas_cumprod).sqrt().log()).contiguous();
   const float* values = lambda.const_data_ptr<float>();
-  const auto clipped = std::count_if(values, values + noise_.train_steps, [&](float v) {
-    return static_cast<double>(v) < config_.lambda_min_clipped;
-  });
+  const auto clipped = std::count_if(values, values + noise_.train_steps,
+                                     [&](float v) { return static_cast<double>(v) < config_.lambda_min_clipped; });
   spec.last = noise_.train_steps - clipped;
   if (spec.last < 2) {
     throw Error(ErrorCode::bad_input, where_ + ": lambda_min_clipped: leaves no timesteps");
@@ -164,9 +149,8 @@ void DpmMultistep::make_levels(const io::Config& config) {
   const bool rounded = noise_.beta_schedule != "squaredcos_cap_v2";
   const SigmaRange whole = {.max = table_.max(), .min = table_.min()};
   if (grid_ == SigmaGrid::karras || config_.use_lu_lambdas) {
-    sigmas = grid_ == SigmaGrid::karras
-                 ? remade_sigmas(grid_, configured_range(config, whole), options_.steps)
-                 : lu_sigmas(table_, options_.steps);
+    sigmas = grid_ == SigmaGrid::karras ? remade_sigmas(grid_, configured_range(config, whole), options_.steps)
+                                        : lu_sigmas(table_, options_.steps);
     timesteps = table_.timestep(sigmas);
     if (rounded) {
       std::transform(timesteps.begin(), timesteps.end(), timesteps.begin(), round_half_even);
@@ -193,16 +177,14 @@ void DpmMultistep::refuse_missing_order() const {
   const auto calls = static_cast<int64_t>(timesteps().size());
   for (int64_t i = 0; i < calls && config_.stochastic && !config_.plus_plus; ++i) {
     if (order_at(absolute(i), i) == 3) {
-      throw Error(ErrorCode::unsupported,
-                  where_ + ": solver_order: sde-dpmsolver wanted 1 or 2, got 3");
+      throw Error(ErrorCode::unsupported, where_ + ": solver_order: sde-dpmsolver wanted 1 or 2, got 3");
     }
   }
 }
 
 int64_t DpmMultistep::order_at(int64_t k, int64_t i) const {
   const bool few = config_.lower_order_final && call_count() < 15;
-  const bool first_order_last =
-      k == call_count() - 1 && (config_.euler_at_final || few || config_.final_zero);
+  const bool first_order_last = k == call_count() - 1 && (config_.euler_at_final || few || config_.final_zero);
   if (config_.solver_order == 1 || i < 1 || first_order_last) {
     return 1;
   }
@@ -244,8 +226,7 @@ Tensor DpmMultistep::sample_form(const Increment& s, const Tensor& sample) {
   const Tensor phi = (-s.h).exp() - 1.0;
   Tensor x = (s.to.sigma / s.from.sigma) * sample - (s.to.alpha * phi) * s.d0;
   if (s.order >= 2) {
-    x = s.second_phi ? x + (s.to.alpha * (phi / s.h + 1.0)) * s.d1
-                     : x - 0.5 * (s.to.alpha * phi) * s.d1;
+    x = s.second_phi ? x + (s.to.alpha * (phi / s.h + 1.0)) * s.d1 : x - 0.5 * (s.to.alpha * phi) * s.d1;
   }
   return s.order == 3 ? x - (s.to.alpha * ((phi + s.h) / s.h.pow(2) - 0.5)) * s.d2 : x;
 }
@@ -254,19 +235,16 @@ Tensor DpmMultistep::noise_form(const Increment& s, const Tensor& sample) {
   const Tensor phi = s.h.exp() - 1.0;
   Tensor x = (s.to.alpha / s.from.alpha) * sample - (s.to.sigma * phi) * s.d0;
   if (s.order >= 2) {
-    x = s.second_phi ? x - (s.to.sigma * (phi / s.h - 1.0)) * s.d1
-                     : x - 0.5 * (s.to.sigma * phi) * s.d1;
+    x = s.second_phi ? x - (s.to.sigma * (phi / s.h - 1.0)) * s.d1 : x - 0.5 * (s.to.sigma * phi) * s.d1;
   }
   return s.order == 3 ? x - (s.to.sigma * ((phi - s.h) / s.h.pow(2) - 0.5)) * s.d2 : x;
 }
 
-Tensor DpmMultistep::stochastic_sample_form(const Increment& s, const Tensor& sample,
-                                            const Tensor& noise) {
+Tensor DpmMultistep::stochastic_sample_form(const Increment& s, const Tensor& sample, const Tensor& noise) {
   const Tensor phi = 1 - (-2.0 * s.h).exp();
   Tensor x = (s.to.sigma / s.from.sigma * (-s.h).exp()) * sample + (s.to.alpha * phi) * s.d0;
   if (s.order >= 2) {
-    x = s.second_phi ? x + (s.to.alpha * (phi / (-2.0 * s.h) + 1.0)) * s.d1
-                     : x + 0.5 * (s.to.alpha * phi) * s.d1;
+    x = s.second_phi ? x + (s.to.alpha * (phi / (-2.0 * s.h) + 1.0)) * s.d1 : x + 0.5 * (s.to.alpha * phi) * s.d1;
   }
   if (s.order == 3) {
     x = x + (s.to.alpha * ((phi - 2.0 * s.h) / (2.0 * s.h).pow(2) - 0.5)) * s.d2;
@@ -274,21 +252,18 @@ Tensor DpmMultistep::stochastic_sample_form(const Increment& s, const Tensor& sa
   return x + s.to.sigma * (1.0 - (-2 * s.h).exp()).sqrt() * noise;
 }
 
-Tensor DpmMultistep::stochastic_noise_form(const Increment& s, const Tensor& sample,
-                                           const Tensor& noise) {
+Tensor DpmMultistep::stochastic_noise_form(const Increment& s, const Tensor& sample, const Tensor& noise) {
   const Tensor phi = s.h.exp() - 1.0;
   Tensor x = (s.to.alpha / s.from.alpha) * sample - 2.0 * (s.to.sigma * phi) * s.d0;
   if (s.order >= 2) {
-    x = s.second_phi ? x - 2.0 * (s.to.sigma * (phi / s.h - 1.0)) * s.d1
-                     : x - (s.to.sigma * phi) * s.d1;
+    x = s.second_phi ? x - 2.0 * (s.to.sigma * (phi / s.h - 1.0)) * s.d1 : x - (s.to.sigma * phi) * s.d1;
   }
   return x + s.to.sigma * ((2 * s.h).exp() - 1.0).sqrt() * noise;
 }
 
 }  // namespace
 
-std::unique_ptr<Scheduler> make_dpm_multistep(const io::Config& config,
-                                              const SchedulerOptions& options) {
+std::unique_ptr<Scheduler> make_dpm_multistep(const io::Config& config, const SchedulerOptions& options) {
   return std::make_unique<DpmMultistep>(config, options);
 }
 

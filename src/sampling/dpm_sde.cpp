@@ -21,10 +21,8 @@ namespace {
 class DpmSde final : public SigmaScheduler {
  public:
   DpmSde(const io::Config& config, const SchedulerOptions& options)
-      : SigmaScheduler(config, options,
-                       {.beta_start = 0.00085, .beta_end = 0.012, .knows_zero_snr = false}),
-        prediction_(read_prediction(config, {Prediction::epsilon, Prediction::v_prediction},
-                                    "DPMSolverSDEScheduler")) {
+      : SigmaScheduler(config, options, {.beta_start = 0.00085, .beta_end = 0.012, .knows_zero_snr = false}),
+        prediction_(read_prediction(config, {Prediction::epsilon, Prediction::v_prediction}, "DPMSolverSDEScheduler")) {
     config.require("noise_sampler_seed", nullptr, "the noise comes from the run's seed");
     const Levels level = levels(config, true, false);
     sigmas_ = sigma_tensor(doubled(level.sigmas), 0.0);
@@ -55,8 +53,7 @@ class DpmSde final : public SigmaScheduler {
     const Tensor t = -here.log();
     const Tensor from = (-t).exp();
     const Tensor to = first ? middle(start) : (-(-next.log())).exp();
-    const Tensor up =
-        at::minimum(to, (to.pow(2) * (from.pow(2) - to.pow(2)) / from.pow(2)).pow(0.5));
+    const Tensor up = at::minimum(to, (to.pow(2) * (from.pow(2) - to.pow(2)) / from.pow(2)).pow(0.5));
     const Tensor ancestral_t = -(to.pow(2) - up.pow(2)).pow(0.5).log();
     const Tensor& sample = first ? sample_in : started_.back(0);
     const Tensor mean = (-ancestral_t).exp() / (-t).exp() * sample - (t - ancestral_t).expm1() * x0;
@@ -92,8 +89,7 @@ class DpmSde final : public SigmaScheduler {
     const double half = middle(start).item<double>();
     const double to = sigma(start + 1).item<double>();
     const Tensor fresh = rng.normal_like(first);
-    return first * std::sqrt((from - half) / (from - to)) +
-           fresh * std::sqrt((half - to) / (from - to));
+    return first * std::sqrt((from - half) / (from - to)) + fresh * std::sqrt((half - to) / (from - to));
   }
 
   Prediction prediction_;

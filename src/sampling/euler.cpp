@@ -16,21 +16,18 @@ namespace {
 class Euler final : public SigmaScheduler {
  public:
   Euler(const io::Config& config, const SchedulerOptions& options)
-      : SigmaScheduler(config, options, {.finite_first_sigma = true}),
-        prediction_(prediction_of(config)) {
+      : SigmaScheduler(config, options, {.finite_first_sigma = true}), prediction_(prediction_of(config)) {
     Levels level = levels(config, false);
     const std::string interpolation = config.get_string("interpolation_type", "linear");
     if (interpolation == "log_linear") {
       use_log_linear(config, level);
     } else if (interpolation != "linear") {
       throw Error(ErrorCode::unsupported,
-                  where_ + ": interpolation_type: wanted linear or log_linear, got '" +
-                      interpolation + "'");
+                  where_ + ": interpolation_type: wanted linear or log_linear, got '" + interpolation + "'");
     }
     const std::string last = config.get_string("final_sigmas_type", "zero");
     if (last != "zero" && last != "sigma_min") {
-      throw Error(ErrorCode::unsupported,
-                  where_ + ": final_sigmas_type: wanted zero or sigma_min, got '" + last + "'");
+      throw Error(ErrorCode::unsupported, where_ + ": final_sigmas_type: wanted zero or sigma_min, got '" + last + "'");
     }
     sigmas_ = sigma_tensor(level.sigmas, last == "zero" ? 0.0 : table_.min());
     const std::string type = config.get_string("timestep_type", "discrete");
@@ -57,17 +54,16 @@ class Euler final : public SigmaScheduler {
     // An old spelling this class still accepts.
     return config.get_string("prediction_type", "epsilon") == "original_sample"
                ? Prediction::sample
-               : read_prediction(
-                     config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample},
-                     "EulerDiscreteScheduler");
+               : read_prediction(config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample},
+                                 "EulerDiscreteScheduler");
   }
 
   // One value more than there are steps, so the schedule ends in two small sigmas: odd, but what
   // diffusers does. The re-made grids replace it, and take their ends from it.
   void use_log_linear(const io::Config& config, Levels& level) const {
-    const Tensor line = at::linspace(table_.log_max(), table_.log_min(), options_.steps + 1,
-                                     at::TensorOptions().dtype(at::kFloat))
-                            .exp();
+    const Tensor line =
+        at::linspace(table_.log_max(), table_.log_min(), options_.steps + 1, at::TensorOptions().dtype(at::kFloat))
+            .exp();
     const float* values = line.const_data_ptr<float>();
     std::vector<double> sigmas(values, values + line.numel());
     const SigmaGrid kind = sigma_grid(config);

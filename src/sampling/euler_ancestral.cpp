@@ -42,8 +42,7 @@ class EulerAncestral final : public SigmaScheduler {
 
 }  // namespace
 
-std::unique_ptr<Scheduler> make_euler_ancestral(const io::Config& config,
-                                                const SchedulerOptions& options) {
+std::unique_ptr<Scheduler> make_euler_ancestral(const io::Config& config, const SchedulerOptions& options) {
   return std::make_unique<EulerAncestral>(config, options);
 }
 

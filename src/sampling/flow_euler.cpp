@@ -24,8 +24,7 @@ class FlowEuler final : public SchedulerBase {
         dynamic_(config.get_bool("use_dynamic_shifting", false)),
         stochastic_(config.get_bool("stochastic_sampling", false)) {
     if (!(shift_ > 0)) {
-      throw Error(ErrorCode::usage,
-                  where_ + ": shift: wanted more than 0, got " + std::to_string(shift_));
+      throw Error(ErrorCode::usage, where_ + ": shift: wanted more than 0, got " + std::to_string(shift_));
     }
     // A flow is its own parametrisation; a prediction type in the config belongs to another class
     // and is not read.
@@ -56,16 +55,15 @@ class FlowEuler final : public SchedulerBase {
   }
 
   Tensor add_noise(const Tensor& original, const Tensor& noise, int64_t i) const override {
-    const Tensor sigma =
-        sigmas_[absolute(i)].to(original.scalar_type()).to(original.device()).reshape({1});
+    const Tensor sigma = sigmas_[absolute(i)].to(original.scalar_type()).to(original.device()).reshape({1});
     return sigma * noise + (1.0 - sigma) * original;
   }
 
  private:
   // Ends of the trained grid: fp32, like the table they are the first and last entry of.
   double trained_sigma(double t) const {
-    const Tensor sigma = at::linspace(t, t, 1, at::TensorOptions().dtype(at::kFloat)) /
-                         static_cast<double>(train_steps_);
+    const Tensor sigma =
+        at::linspace(t, t, 1, at::TensorOptions().dtype(at::kFloat)) / static_cast<double>(train_steps_);
     return (dynamic_ ? sigma : shift_ * sigma / (1 + (shift_ - 1) * sigma)).item<double>();
   }
 
@@ -86,8 +84,7 @@ class FlowEuler final : public SchedulerBase {
   std::vector<double> make_sigmas(const io::Config& config) const {
     const auto count = static_cast<double>(train_steps_);
     const SigmaGrid kind = sigma_grid(config);
-    std::vector<double> sigmas =
-        linspace(trained_sigma(count) * count, trained_sigma(1) * count, options_.steps);
+    std::vector<double> sigmas = linspace(trained_sigma(count) * count, trained_sigma(1) * count, options_.steps);
     if (kind == SigmaGrid::sgm_uniform || kind == SigmaGrid::simple) {
       sigmas = uniform_timesteps(kind, train_steps_, options_.steps);
       for (double& t : sigmas) {
@@ -120,8 +117,7 @@ class FlowEuler final : public SchedulerBase {
 
 }  // namespace
 
-std::unique_ptr<Scheduler> make_flow_euler(const io::Config& config,
-                                           const SchedulerOptions& options) {
+std::unique_ptr<Scheduler> make_flow_euler(const io::Config& config, const SchedulerOptions& options) {
   return std::make_unique<FlowEuler>(config, options);
 }
 

@@ -21,10 +21,8 @@ namespace {
 double passed(const FreeInitOptions& o, double distance_squared) {
   const double cutoff_squared = o.space_cutoff * o.space_cutoff;
   switch (o.filter) {
-    case FrequencyFilter::butterworth:
-      return 1 / (1 + std::pow(distance_squared / cutoff_squared, o.order));
-    case FrequencyFilter::gaussian:
-      return std::exp(-1 / (2 * cutoff_squared) * distance_squared);
+    case FrequencyFilter::butterworth: return 1 / (1 + std::pow(distance_squared / cutoff_squared, o.order));
+    case FrequencyFilter::gaussian: return std::exp(-1 / (2 * cutoff_squared) * distance_squared);
     case FrequencyFilter::ideal:
       return distance_squared <= o.space_cutoff * 2 ? 1 : 0;  // compared unsquared, as in the reference
   }
@@ -32,9 +30,7 @@ double passed(const FreeInitOptions& o, double distance_squared) {
 }
 
 /// Frequency i of n, -1 at the lowest index.
-double frequency(int64_t i, int64_t n) {
-  return 2 * static_cast<double>(i) / static_cast<double>(n) - 1;
-}
+double frequency(int64_t i, int64_t n) { return 2 * static_cast<double>(i) / static_cast<double>(n) - 1; }
 
 }  // namespace
 
@@ -54,8 +50,7 @@ at::Tensor low_pass_filter(const FreeInitOptions& o, int64_t frames, int64_t hei
   return filter;
 }
 
-at::Tensor mix_frequencies(const at::Tensor& low, const at::Tensor& high, const at::Tensor& filter,
-                           int64_t frame_dim) {
+at::Tensor mix_frequencies(const at::Tensor& low, const at::Tensor& high, const at::Tensor& filter, int64_t frame_dim) {
   const int64_t last = low.dim() - 1;
   const std::array<int64_t, 3> dims{frame_dim, last - 1, last};
   std::vector<int64_t> shape(static_cast<size_t>(low.dim()), 1);

@@ -15,8 +15,8 @@ enum class FrequencyFilter { butterworth, gaussian, ideal };
 
 struct FreeInitOptions {
   FrequencyFilter filter = FrequencyFilter::butterworth;
-  double order = 4;             ///< of the Butterworth filter
-  double space_cutoff = 0.25;   ///< stop frequencies, of the highest; 0: nothing is kept
+  double order = 4;            ///< of the Butterworth filter
+  double space_cutoff = 0.25;  ///< stop frequencies, of the highest; 0: nothing is kept
   double time_cutoff = 0.25;
 };
 
@@ -25,8 +25,7 @@ at::Tensor low_pass_filter(const FreeInitOptions& options, int64_t frames, int64
 
 /// Low frequencies of `low`, high ones of `high`, over frames, height and width (the last two
 /// axes). fp32, any layout.
-at::Tensor mix_frequencies(const at::Tensor& low, const at::Tensor& high, const at::Tensor& filter,
-                           int64_t frame_dim);
+at::Tensor mix_frequencies(const at::Tensor& low, const at::Tensor& high, const at::Tensor& filter, int64_t frame_dim);
 
 /// Clean latents at the noise level of the last training timestep. `config` is
 /// scheduler_config.json.

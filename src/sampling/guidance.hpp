@@ -8,8 +8,8 @@
 
 namespace t2v::sampling {
 
-/// The part of a run in which guidance is on, as shares of its steps: early steps gain nothing by it and late ones little
-/// (Kynkaanniemi et al. 2404.07724; Castillo et al. 2312.12487).
+/// The part of a run in which guidance is on, as shares of its steps: early steps gain nothing by it and late ones
+/// little (Kynkaanniemi et al. 2404.07724; Castillo et al. 2312.12487).
 struct GuidanceInterval {
   double from = 0, until = 1;
   bool contains(const StepContext& step) const {

@@ -13,13 +13,9 @@ class Heun final : public SigmaScheduler {
  public:
   Heun(const io::Config& config, const SchedulerOptions& options)
       : SigmaScheduler(config, options,
-                       {.beta_start = 0.00085,
-                        .beta_end = 0.012,
-                        .knows_zero_snr = false,
-                        .extra_schedule = "exp"}),
-        prediction_(read_prediction(
-            config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample},
-            "HeunDiscreteScheduler")),
+                       {.beta_start = 0.00085, .beta_end = 0.012, .knows_zero_snr = false, .extra_schedule = "exp"}),
+        prediction_(read_prediction(config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample},
+                                    "HeunDiscreteScheduler")),
         clip_sample_(config.get_bool("clip_sample", false)),
         clip_range_(config.get_double("clip_sample_range", 1.0)) {
     Levels level = levels(config, false);

@@ -15,16 +15,13 @@ namespace {
 class Kdpm2 final : public SigmaScheduler {
  public:
   Kdpm2(const io::Config& config, const SchedulerOptions& options, bool ancestral)
-      : SigmaScheduler(config, options,
-                       {.beta_start = 0.00085, .beta_end = 0.012, .knows_zero_snr = false}),
+      : SigmaScheduler(config, options, {.beta_start = 0.00085, .beta_end = 0.012, .knows_zero_snr = false}),
         ancestral_(ancestral),
-        prediction_(read_prediction(
-            config, {Prediction::epsilon, Prediction::v_prediction},
-            ancestral ? "KDPM2AncestralDiscreteScheduler" : "KDPM2DiscreteScheduler")) {
+        prediction_(read_prediction(config, {Prediction::epsilon, Prediction::v_prediction},
+                                    ancestral ? "KDPM2AncestralDiscreteScheduler" : "KDPM2DiscreteScheduler")) {
     Levels level = levels(config, false);
     if (sigma_grid(config) == SigmaGrid::karras) {
-      std::transform(level.timesteps.begin(), level.timesteps.end(), level.timesteps.begin(),
-                     round_half_even);
+      std::transform(level.timesteps.begin(), level.timesteps.end(), level.timesteps.begin(), round_half_even);
     }
     sigmas_ = sigma_tensor(level.sigmas, 0.0);
     make_middles();
@@ -35,8 +32,7 @@ class Kdpm2 final : public SigmaScheduler {
     }
     // Remade grids keep their doubles; spaced ones are fp32 and so are the timesteps between them.
     const SigmaGrid kind = sigma_grid(config);
-    const bool remade =
-        kind == SigmaGrid::karras || kind == SigmaGrid::exponential || kind == SigmaGrid::beta;
+    const bool remade = kind == SigmaGrid::karras || kind == SigmaGrid::exponential || kind == SigmaGrid::beta;
     set_timesteps(remade ? timesteps : as_float32(timesteps), 2);
   }
 
@@ -47,8 +43,7 @@ class Kdpm2 final : public SigmaScheduler {
 
   Tensor add_noise(const Tensor& original, const Tensor& noise, int64_t i) const override {
     // The second call of a step counts as the level the step leads to.
-    const Tensor level =
-        sigma((absolute(i) + 1) / 2).to(original.scalar_type()).to(original.device()).reshape({1});
+    const Tensor level = sigma((absolute(i) + 1) / 2).to(original.scalar_type()).to(original.device()).reshape({1});
     return original + noise * level;
   }
 
@@ -75,9 +70,7 @@ class Kdpm2 final : public SigmaScheduler {
     started_.save(state, "sample");
     return state;
   }
-  void set_state(const std::map<std::string, Tensor>& state) override {
-    started_.restore(state, "sample");
-  }
+  void set_state(const std::map<std::string, Tensor>& state) override { started_.restore(state, "sample"); }
 
  private:
   struct Split {
@@ -103,9 +96,7 @@ class Kdpm2 final : public SigmaScheduler {
     }
   }
   const Tensor& middle(int64_t n) const { return middles_[static_cast<size_t>(n)]; }
-  double middle_timestep(const Tensor& level) const {
-    return table_.timestep(level.item<double>());
-  }
+  double middle_timestep(const Tensor& level) const { return table_.timestep(level.item<double>()); }
 
   bool ancestral_;
   Prediction prediction_;
@@ -119,8 +110,7 @@ std::unique_ptr<Scheduler> make_kdpm2(const io::Config& config, const SchedulerO
   return std::make_unique<Kdpm2>(config, options, false);
 }
 
-std::unique_ptr<Scheduler> make_kdpm2_ancestral(const io::Config& config,
-                                                const SchedulerOptions& options) {
+std::unique_ptr<Scheduler> make_kdpm2_ancestral(const io::Config& config, const SchedulerOptions& options) {
   return std::make_unique<Kdpm2>(config, options, true);
 }
 

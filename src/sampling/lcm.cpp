@@ -16,14 +16,12 @@ class Lcm final : public DiscreteScheduler {
  public:
   Lcm(const io::Config& config, const SchedulerOptions& options)
       : DiscreteScheduler(config, options, kDistilledDefaults),
-        prediction_(read_prediction(
-            config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample},
-            "LCMScheduler")),
+        prediction_(read_prediction(config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample},
+                                    "LCMScheduler")),
         clip_sample_(config.get_bool("clip_sample", false)),
         clip_range_(config.get_double("clip_sample_range", 1.0)),
         timestep_scaling_(config.get_double("timestep_scaling", 10.0)),
-        final_alpha_bar_(config.get_bool("set_alpha_to_one", true) ? at::ones({})
-                                                                   : noise_.alpha_bar(0)) {
+        final_alpha_bar_(config.get_bool("set_alpha_to_one", true) ? at::ones({}) : noise_.alpha_bar(0)) {
     config.require("thresholding", false, "dynamic thresholding is for pixel-space models");
     set_timesteps(distilled_timesteps(config, noise_.train_steps, options.steps));
     check_timesteps(prediction_, clip_sample_);

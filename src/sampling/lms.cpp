@@ -16,9 +16,8 @@ class Lms final : public SigmaScheduler {
  public:
   Lms(const io::Config& config, const SchedulerOptions& options)
       : SigmaScheduler(config, options, {.knows_zero_snr = false}),
-        prediction_(read_prediction(
-            config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample},
-            "LMSDiscreteScheduler")) {
+        prediction_(read_prediction(config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample},
+                                    "LMSDiscreteScheduler")) {
     Levels level = levels(config, true);
     sigmas_ = sigma_tensor(level.sigmas, 0.0);
     set_timesteps(as_float32(level.timesteps));
@@ -32,8 +31,7 @@ class Lms final : public SigmaScheduler {
     // diffusers.
     const int64_t order = std::min<int64_t>(k + 1, kOrder);
     Tensor change;
-    for (int64_t n = 0; n < std::min<int64_t>(order, static_cast<int64_t>(derivatives_.size()));
-         ++n) {
+    for (int64_t n = 0; n < std::min<int64_t>(order, static_cast<int64_t>(derivatives_.size())); ++n) {
       const Tensor term = coefficient(order, k, n) * derivatives_.back(static_cast<size_t>(n));
       change = n == 0 ? term : change + term;
     }
@@ -45,9 +43,7 @@ class Lms final : public SigmaScheduler {
     derivatives_.save(state, "derivatives");
     return state;
   }
-  void set_state(const std::map<std::string, Tensor>& state) override {
-    derivatives_.restore(state, "derivatives");
-  }
+  void set_state(const std::map<std::string, Tensor>& state) override { derivatives_.restore(state, "derivatives"); }
 
  private:
   static constexpr int64_t kOrder = 4;

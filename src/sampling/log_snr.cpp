@@ -31,37 +31,27 @@ Level LogSnrScheduler::level(int64_t k) const {
   return {.alpha = alpha, .sigma = sigma, .lambda = lambda};
 }
 
-Tensor LogSnrScheduler::to_x0(Prediction kind, const Tensor& output, const Tensor& sample,
-                              int64_t k) const {
+Tensor LogSnrScheduler::to_x0(Prediction kind, const Tensor& output, const Tensor& sample, int64_t k) const {
   const auto [alpha, sigma] = alpha_and_sigma(sigmas_[k]);
   switch (kind) {
-    case Prediction::epsilon:
-      return (sample - sigma * output) / alpha;
-    case Prediction::sample:
-      return output;
-    case Prediction::v_prediction:
-      return alpha * sample - sigma * output;
-    case Prediction::flow_prediction:
-      break;
+    case Prediction::epsilon: return (sample - sigma * output) / alpha;
+    case Prediction::sample: return output;
+    case Prediction::v_prediction: return alpha * sample - sigma * output;
+    case Prediction::flow_prediction: break;
   }
   return sample - sigmas_[k] * output;
 }
 
-Tensor LogSnrScheduler::to_epsilon(Prediction kind, const Tensor& output, const Tensor& sample,
-                                   int64_t k) const {
+Tensor LogSnrScheduler::to_epsilon(Prediction kind, const Tensor& output, const Tensor& sample, int64_t k) const {
   const auto [alpha, sigma] = alpha_and_sigma(sigmas_[k]);
   switch (kind) {
-    case Prediction::epsilon:
-      return output;
-    case Prediction::sample:
-      return (sample - alpha * output) / sigma;
-    default:
-      return alpha * output + sigma * sample;
+    case Prediction::epsilon: return output;
+    case Prediction::sample: return (sample - alpha * output) / sigma;
+    default: return alpha * output + sigma * sample;
   }
 }
 
-void LogSnrScheduler::set_levels(const std::vector<double>& sigmas, std::vector<double> timesteps,
-                                 double last) {
+void LogSnrScheduler::set_levels(const std::vector<double>& sigmas, std::vector<double> timesteps, double last) {
   sigmas_ = sigma_tensor(sigmas, last);
   for (double& t : timesteps) {
     t = std::trunc(t);
@@ -69,8 +59,7 @@ void LogSnrScheduler::set_levels(const std::vector<double>& sigmas, std::vector<
   set_timesteps(std::move(timesteps));
 }
 
-void LogSnrScheduler::uniform_levels(std::vector<double>& timesteps,
-                                     std::vector<double>& sigmas) const {
+void LogSnrScheduler::uniform_levels(std::vector<double>& timesteps, std::vector<double>& sigmas) const {
   timesteps = uniform_timesteps(grid_, noise_.train_steps, options_.steps);
   sigmas.clear();
   for (double& t : timesteps) {
@@ -80,8 +69,7 @@ void LogSnrScheduler::uniform_levels(std::vector<double>& timesteps,
 }
 
 std::vector<double> LogSnrScheduler::descending_flow_sigmas(double shift) const {
-  std::vector<double> sigmas =
-      linspace(1, 1 / static_cast<double>(noise_.train_steps), options_.steps + 1);
+  std::vector<double> sigmas = linspace(1, 1 / static_cast<double>(noise_.train_steps), options_.steps + 1);
   std::reverse(sigmas.begin(), sigmas.end());
   sigmas.pop_back();
   for (double& sigma : sigmas) {
@@ -91,8 +79,7 @@ std::vector<double> LogSnrScheduler::descending_flow_sigmas(double shift) const 
 }
 
 Tensor LogSnrScheduler::add_noise(const Tensor& original, const Tensor& noise, int64_t i) const {
-  const Tensor sigma =
-      sigmas_[absolute(i)].to(original.scalar_type()).to(original.device()).reshape({1});
+  const Tensor sigma = sigmas_[absolute(i)].to(original.scalar_type()).to(original.device()).reshape({1});
   const auto [alpha, scaled] = alpha_and_sigma(sigma);
   return alpha * original + scaled * noise;
 }
@@ -101,9 +88,8 @@ double shift_sigma(double sigma, double shift) { return shift * sigma / (1 + (sh
 
 double dynamic_shift(const io::Config& config, const SchedulerOptions& options) {
   if (options.image_seq_len <= 0) {
-    throw Error(
-        ErrorCode::usage,
-        config.where() + ": use_dynamic_shifting: wanted the number of latent tokens, got none");
+    throw Error(ErrorCode::usage,
+                config.where() + ": use_dynamic_shifting: wanted the number of latent tokens, got none");
   }
   const auto base_length = static_cast<double>(config.get_int("base_image_seq_len", 256));
   const auto max_length = static_cast<double>(config.get_int("max_image_seq_len", 4096));

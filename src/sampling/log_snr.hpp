@@ -23,8 +23,7 @@ class LogSnrScheduler : public SchedulerBase {
   Tensor add_noise(const Tensor& original, const Tensor& noise, int64_t i) const final;
 
  protected:
-  LogSnrScheduler(const io::Config& config, const SchedulerOptions& options,
-                  const NoiseDefaults& defaults);
+  LogSnrScheduler(const io::Config& config, const SchedulerOptions& options, const NoiseDefaults& defaults);
 
   Level level(int64_t k) const;
   /// Sample estimate from the network's output at level k.

@@ -28,19 +28,15 @@ Tensor betas_from(int64_t count, const std::function<double(double)>& alpha_bar)
   for (int64_t i = 0; i < count; ++i) {
     const double t1 = static_cast<double>(i) / static_cast<double>(count);
     const double t2 = static_cast<double>(i + 1) / static_cast<double>(count);
-    betas[static_cast<size_t>(i)] =
-        static_cast<float>(std::min(1.0 - alpha_bar(t2) / alpha_bar(t1), 0.999));
+    betas[static_cast<size_t>(i)] = static_cast<float>(std::min(1.0 - alpha_bar(t2) / alpha_bar(t1), 0.999));
   }
   return at::tensor(betas);
 }
 
-double cosine_alpha_bar(double t) {
-  return std::pow(std::cos((t + 0.008) / 1.008 * std::numbers::pi / 2), 2);
-}
+double cosine_alpha_bar(double t) { return std::pow(std::cos((t + 0.008) / 1.008 * std::numbers::pi / 2), 2); }
 
 double laplace_alpha_bar(double t) {
-  const double lambda =
-      -0.5 * std::copysign(1.0, 0.5 - t) * std::log(1 - 2 * std::fabs(0.5 - t) + 1e-6);
+  const double lambda = -0.5 * std::copysign(1.0, 0.5 - t) * std::log(1 - 2 * std::fabs(0.5 - t) + 1e-6);
   const double snr = std::exp(lambda);
   return std::sqrt(snr / (1 + snr));
 }
@@ -57,17 +53,15 @@ Tensor rescale_zero_terminal_snr(const Tensor& betas) {
   return 1 - at::cat({alpha_bar.slice(0, 0, 1), alphas});
 }
 
-Tensor make_betas(const io::Config& config, const NoiseDefaults& defaults,
-                  const std::string& schedule, int64_t steps) {
+Tensor make_betas(const io::Config& config, const NoiseDefaults& defaults, const std::string& schedule, int64_t steps) {
   const double start = config.get_double("beta_start", defaults.beta_start);
   const double end = config.get_double("beta_end", defaults.beta_end);
   const auto options = at::TensorOptions().dtype(at::kFloat);
   if (config.has("trained_betas")) {
     const std::vector<double> given = config.get_doubles("trained_betas");
     if (static_cast<int64_t>(given.size()) != steps) {
-      throw Error(ErrorCode::bad_input,
-                  config.where() + ": trained_betas: wanted " + std::to_string(steps) +
-                      " values (num_train_timesteps), got " + std::to_string(given.size()));
+      throw Error(ErrorCode::bad_input, config.where() + ": trained_betas: wanted " + std::to_string(steps) +
+                                            " values (num_train_timesteps), got " + std::to_string(given.size()));
     }
     return at::tensor(std::vector<float>(given.begin(), given.end()));
   }
@@ -90,9 +84,9 @@ Tensor make_betas(const io::Config& config, const NoiseDefaults& defaults,
   if (schedule == "sigmoid" && extra.find(schedule) != std::string::npos) {
     return at::sigmoid(at::linspace(-6, 6, steps, options)) * (end - start) + start;
   }
-  throw Error(ErrorCode::unsupported,
-              config.where() + ": beta_schedule: wanted linear, scaled_linear, squaredcos_cap_v2" +
-                  (extra.empty() ? "" : " or " + extra) + ", got '" + schedule + "'");
+  throw Error(ErrorCode::unsupported, config.where() +
+                                          ": beta_schedule: wanted linear, scaled_linear, squaredcos_cap_v2" +
+                                          (extra.empty() ? "" : " or " + extra) + ", got '" + schedule + "'");
 }
 
 /// Shares of variance: with any other number the cumulative product leaves 0 to 1, and its roots are NaN.
@@ -100,9 +94,8 @@ void check_betas(const Tensor& betas, const std::string& where) {
   const float* values = betas.const_data_ptr<float>();
   for (int64_t i = 0; i < betas.numel(); ++i) {
     if (values[i] >= 0.0F && values[i] <= 1.0F) continue;
-    throw Error(ErrorCode::bad_input,
-                where + ": beta_start, beta_end: wanted noise levels from 0 to 1, got " +
-                    std::to_string(values[i]) + " at timestep " + std::to_string(i));
+    throw Error(ErrorCode::bad_input, where + ": beta_start, beta_end: wanted noise levels from 0 to 1, got " +
+                                          std::to_string(values[i]) + " at timestep " + std::to_string(i));
   }
 }
 
@@ -111,16 +104,13 @@ void check_betas(const Tensor& betas, const std::string& where) {
 Tensor NoiseSchedule::alpha_bar(int64_t t) const {
   if (t < -1 || t >= train_steps) {
     throw Error(ErrorCode::usage,
-                "steps: wanted timesteps from 0 to " + std::to_string(train_steps - 1) + ", got " +
-                    std::to_string(t),
+                "steps: wanted timesteps from 0 to " + std::to_string(train_steps - 1) + ", got " + std::to_string(t),
                 "use fewer steps or another spacing");
   }
   return alphas_cumprod[t < 0 ? train_steps - 1 : t];
 }
 
-Tensor NoiseSchedule::sigma_table() const {
-  return ((1 - alphas_cumprod) / alphas_cumprod).pow(0.5);
-}
+Tensor NoiseSchedule::sigma_table() const { return ((1 - alphas_cumprod) / alphas_cumprod).pow(0.5); }
 
 NoiseSchedule make_noise_schedule(const io::Config& config, const NoiseDefaults& defaults) {
   NoiseSchedule noise;

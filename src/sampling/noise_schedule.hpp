@@ -18,11 +18,9 @@ struct NoiseDefaults {
   double beta_start = 0.0001;
   double beta_end = 0.02;
   const char* beta_schedule = "linear";
-  bool knows_zero_snr = true;  ///< class has `rescale_betas_zero_snr`; others ignore the key
-  bool finite_first_sigma =
-      false;  ///< after the rescale the last product becomes 2^-24, so sigma stays finite
-  const char* extra_schedule =
-      "";  ///< one more beta schedule this class knows: "sigmoid laplace", "exp"
+  bool knows_zero_snr = true;       ///< class has `rescale_betas_zero_snr`; others ignore the key
+  bool finite_first_sigma = false;  ///< after the rescale the last product becomes 2^-24, so sigma stays finite
+  const char* extra_schedule = "";  ///< one more beta schedule this class knows: "sigmoid laplace", "exp"
 };
 
 struct NoiseSchedule {

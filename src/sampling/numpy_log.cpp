@@ -21,12 +21,12 @@ float horner(float x, const std::array<float, 6>& highest_first) {
 }  // namespace
 
 float numpy_log(float x) {
-  constexpr std::array<float, 6> kNumerator = {
-      2.589979117907922693523e-02F, 3.808837741388407920751e-01F, 1.480000633576506585156e+00F,
-      2.112677543073053063722e+00F, 9.999999999999998702752e-01F, 0.0F};
-  constexpr std::array<float, 6> kDenominator = {
-      5.875095403124574342950e-03F, 1.546476374983906719538e-01F, 9.864942958519418960339e-01F,
-      2.453006071784736363091e+00F, 2.612677543073109236779e+00F, 1.0F};
+  constexpr std::array<float, 6> kNumerator = {2.589979117907922693523e-02F, 3.808837741388407920751e-01F,
+                                               1.480000633576506585156e+00F, 2.112677543073053063722e+00F,
+                                               9.999999999999998702752e-01F, 0.0F};
+  constexpr std::array<float, 6> kDenominator = {5.875095403124574342950e-03F, 1.546476374983906719538e-01F,
+                                                 9.864942958519418960339e-01F, 2.453006071784736363091e+00F,
+                                                 2.612677543073109236779e+00F, 1.0F};
   if (!(x > 0.0F) || std::isinf(x)) {
     return std::log(x);
   }
@@ -41,8 +41,6 @@ float numpy_log(float x) {
                   horner(y, kNumerator) / horner(y, kDenominator));
 }
 
-at::Tensor numpy_log(const at::Tensor& x) {
-  return at::scalar_tensor(numpy_log(x.item<float>()), x.options());
-}
+at::Tensor numpy_log(const at::Tensor& x) { return at::scalar_tensor(numpy_log(x.item<float>()), x.options()); }
 
 }  // namespace t2v::sampling

@@ -18,11 +18,9 @@ class Pndm final : public DiscreteScheduler {
  public:
   Pndm(const io::Config& config, const SchedulerOptions& options)
       : DiscreteScheduler(config, options, {.knows_zero_snr = false}),
-        prediction_(read_prediction(config, {Prediction::epsilon, Prediction::v_prediction},
-                                    "PNDMScheduler")),
+        prediction_(read_prediction(config, {Prediction::epsilon, Prediction::v_prediction}, "PNDMScheduler")),
         skip_prk_steps_(config.get_bool("skip_prk_steps", false)),
-        final_alpha_bar_(config.get_bool("set_alpha_to_one", false) ? at::ones({})
-                                                                    : noise_.alpha_bar(0)) {
+        final_alpha_bar_(config.get_bool("set_alpha_to_one", false) ? at::ones({}) : noise_.alpha_bar(0)) {
     std::vector<double> spaced = spaced_timesteps(grid(noise_, "leading"), true);  // descending
     set_timesteps(skip_prk_steps_ ? repeat_second(spaced) : with_runge_kutta(spaced));
     check_timesteps(prediction_);
@@ -64,8 +62,8 @@ class Pndm final : public DiscreteScheduler {
   std::vector<double> with_runge_kutta(const std::vector<double>& t) {
     if (options_.steps < kOrder) {
       throw Error(ErrorCode::usage,
-                  "steps: pndm with Runge-Kutta warm-up (skip_prk_steps false): wanted " +
-                      std::to_string(kOrder) + " or more, got " + std::to_string(options_.steps),
+                  "steps: pndm with Runge-Kutta warm-up (skip_prk_steps false): wanted " + std::to_string(kOrder) +
+                      " or more, got " + std::to_string(options_.steps),
                   "use --steps " + std::to_string(kOrder));
     }
     const auto half = static_cast<double>(stride() / 2);
@@ -119,13 +117,9 @@ class Pndm final : public DiscreteScheduler {
           return transfer(sample, from, to, output);
         }
         return transfer(started_.back(0), from, to, (output + e(0)) / 2);
-      case 2:
-        return transfer(sample, from, to, (3 * e(0) - e(1)) / 2);
-      case 3:
-        return transfer(sample, from, to, (23 * e(0) - 16 * e(1) + 5 * e(2)) / 12);
-      default:
-        return transfer(sample, from, to,
-                        1.0 / 24 * (55 * e(0) - 59 * e(1) + 37 * e(2) - 9 * e(3)));
+      case 2: return transfer(sample, from, to, (3 * e(0) - e(1)) / 2);
+      case 3: return transfer(sample, from, to, (23 * e(0) - 16 * e(1) + 5 * e(2)) / 12);
+      default: return transfer(sample, from, to, 1.0 / 24 * (55 * e(0) - 59 * e(1) + 37 * e(2) - 9 * e(3)));
     }
   }
 
@@ -133,9 +127,8 @@ class Pndm final : public DiscreteScheduler {
   Tensor transfer(const Tensor& sample, int64_t from, int64_t to, const Tensor& output) const {
     const Tensor a = noise_.alpha_bar(from);
     const Tensor b = alpha_bar_or(to, final_alpha_bar_);
-    const Tensor epsilon = prediction_ == Prediction::v_prediction
-                               ? a.pow(0.5) * output + (1 - a).pow(0.5) * sample
-                               : output;
+    const Tensor epsilon =
+        prediction_ == Prediction::v_prediction ? a.pow(0.5) * output + (1 - a).pow(0.5) * sample : output;
     const Tensor denominator = a * (1 - b).pow(0.5) + (a * (1 - a) * b).pow(0.5);
     return (b / a).pow(0.5) * sample - (b - a) * epsilon / denominator;
   }

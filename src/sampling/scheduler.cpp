@@ -19,39 +19,32 @@ namespace {
 enum class Form {
   discrete,   ///< walks integer timesteps, has no sigma grid
   exploding,  ///< walks sigmas and knows the keys use_*_sigmas
-  plain,  ///< walks sigmas, but its diffusers class has no such keys: they are ignored in a config
-  log_snr,  ///< like exploding, and can follow a flow
-  flow,     ///< straight lines from noise to sample
+  plain,      ///< walks sigmas, but its diffusers class has no such keys: they are ignored in a config
+  log_snr,    ///< like exploding, and can follow a flow
+  flow,       ///< straight lines from noise to sample
 };
 
 struct Row {
   SchedulerRow row;
   Form form;
   SchedulerFactory make;
-  const char* algorithm_type =
-      nullptr;  ///< the name alone settles this key, whatever the config says
+  const char* algorithm_type = nullptr;  ///< the name alone settles this key, whatever the config says
   bool use_flow_sigmas = false;
 };
 
 constexpr std::array kRows = {
-    Row{{"ddpm", "DDPMScheduler", "ancestral sampling of the trained chain; many steps"},
-        Form::discrete,
-        make_ddpm},
+    Row{{"ddpm", "DDPMScheduler", "ancestral sampling of the trained chain; many steps"}, Form::discrete, make_ddpm},
     Row{{"ddim", "DDIMScheduler", "deterministic at eta 0; the reference for many checkpoints"},
         Form::discrete,
         make_ddim},
     Row{{"pndm", "PNDMScheduler", "linear multistep of order 4 (PLMS); one extra network call"},
         Form::discrete,
         make_pndm},
-    Row{{"euler", "EulerDiscreteScheduler", "first-order ODE steps in sigma"},
-        Form::exploding,
-        make_euler},
+    Row{{"euler", "EulerDiscreteScheduler", "first-order ODE steps in sigma"}, Form::exploding, make_euler},
     Row{{"euler_a", "EulerAncestralDiscreteScheduler", "Euler with fresh noise at every step"},
         Form::plain,
         make_euler_ancestral},
-    Row{{"heun", "HeunDiscreteScheduler", "second order, two network calls a step"},
-        Form::exploding,
-        make_heun},
+    Row{{"heun", "HeunDiscreteScheduler", "second order, two network calls a step"}, Form::exploding, make_heun},
     Row{{"dpm2", "KDPM2DiscreteScheduler", "second order by a midpoint, two network calls a step"},
         Form::exploding,
         make_kdpm2},
@@ -69,22 +62,13 @@ constexpr std::array kRows = {
     Row{{"dpmpp_sde", "DPMSolverSDEScheduler", "DPM-Solver++ SDE, two network calls a step"},
         Form::exploding,
         make_dpm_sde},
-    Row{{"unipc", "UniPCMultistepScheduler",
-         "predictor-corrector multistep; good at 10 to 20 steps"},
+    Row{{"unipc", "UniPCMultistepScheduler", "predictor-corrector multistep; good at 10 to 20 steps"},
         Form::log_snr,
         make_unipc},
-    Row{{"lcm", "LCMScheduler", "for distilled models (LCM); 4 to 8 steps"},
-        Form::discrete,
-        make_lcm},
-    Row{{"tcd", "TCDScheduler", "for distilled models (TCD); --eta sets its gamma"},
-        Form::discrete,
-        make_tcd},
-    Row{{"deis", "DEISMultistepScheduler", "exponential integrator, multistep in log rho"},
-        Form::log_snr,
-        make_deis},
-    Row{{"lms", "LMSDiscreteScheduler", "linear multistep of order 4 in sigma"},
-        Form::exploding,
-        make_lms},
+    Row{{"lcm", "LCMScheduler", "for distilled models (LCM); 4 to 8 steps"}, Form::discrete, make_lcm},
+    Row{{"tcd", "TCDScheduler", "for distilled models (TCD); --eta sets its gamma"}, Form::discrete, make_tcd},
+    Row{{"deis", "DEISMultistepScheduler", "exponential integrator, multistep in log rho"}, Form::log_snr, make_deis},
+    Row{{"lms", "LMSDiscreteScheduler", "linear multistep of order 4 in sigma"}, Form::exploding, make_lms},
     Row{{"flow_euler", "FlowMatchEulerDiscreteScheduler", "Euler steps for flow-matching models"},
         Form::flow,
         make_flow_euler},
@@ -122,16 +106,14 @@ Choice find_row(std::string_view name) {
 
 bool is_flow(const io::Config& config) {
   return config.get_string("_class_name", "").starts_with("FlowMatch") ||
-         config.get_string("prediction_type", "") == "flow_prediction" ||
-         config.get_bool("use_flow_sigmas", false);
+         config.get_string("prediction_type", "") == "flow_prediction" || config.get_bool("use_flow_sigmas", false);
 }
 
 // Keys beginning with '_' are notes of the writer; the ones listed in _use_default_values were
 // never chosen by anybody, so today's default of the new class applies to them (diffusers
 // ConfigMixin.extract_init_dict).
 io::Json chosen_keys(const io::Config& config) {
-  const std::vector<std::string> unset =
-      config.get_strings("_use_default_values", std::vector<std::string>{});
+  const std::vector<std::string> unset = config.get_strings("_use_default_values", std::vector<std::string>{});
   io::Json keys = io::Json::object();
   for (const auto& [key, value] : config.json().items()) {
     if (!key.starts_with('_') && std::find(unset.begin(), unset.end(), key) == unset.end()) {
@@ -162,20 +144,17 @@ void follow_flow(io::Json& keys, const Row& row, const io::Config& config) {
     }
   }
   if (flow && row.form != Form::flow && row.form != Form::log_snr) {
-    throw Error(
-        ErrorCode::unsupported,
-        config.where() +
-            ": sampler: a flow-matching checkpoint wanted flow_euler, flow_unipc, unipc, dpmpp_2m, "
-            "dpmpp_2m_sde or deis, got " +
-            std::string(row.row.name));
+    throw Error(ErrorCode::unsupported,
+                config.where() +
+                    ": sampler: a flow-matching checkpoint wanted flow_euler, flow_unipc, unipc, dpmpp_2m, "
+                    "dpmpp_2m_sde or deis, got " +
+                    std::string(row.row.name));
   }
 }
 
 void apply_sigma_grid(io::Json& keys, const Row& row, const std::string& grid) {
   static constexpr std::array<std::pair<const char*, const char*>, 3> kKeys = {
-      {{"karras", "use_karras_sigmas"},
-       {"exponential", "use_exponential_sigmas"},
-       {"beta", "use_beta_sigmas"}}};
+      {{"karras", "use_karras_sigmas"}, {"exponential", "use_exponential_sigmas"}, {"beta", "use_beta_sigmas"}}};
   if (row.form == Form::discrete || row.form == Form::plain || !grid.empty()) {
     for (const auto& [name, key] : kKeys) {
       keys.erase(key);
@@ -185,13 +164,10 @@ void apply_sigma_grid(io::Json& keys, const Row& row, const std::string& grid) {
     return;
   }
   const bool known = grid == "sgm_uniform" || grid == "simple" ||
-                     std::any_of(kKeys.begin(), kKeys.end(),
-                                 [&](const auto& entry) { return grid == entry.first; });
+                     std::any_of(kKeys.begin(), kKeys.end(), [&](const auto& entry) { return grid == entry.first; });
   if (!known) {
-    const std::vector<std::string> names = {"karras", "exponential", "beta", "sgm_uniform",
-                                            "simple"};
-    throw Error(ErrorCode::usage,
-                "sigmas: wanted one of " + join(names, ", ") + ", got '" + grid + "'",
+    const std::vector<std::string> names = {"karras", "exponential", "beta", "sgm_uniform", "simple"};
+    throw Error(ErrorCode::usage, "sigmas: wanted one of " + join(names, ", ") + ", got '" + grid + "'",
                 did_you_mean(grid, names));
   }
   keys.erase("use_lu_lambdas");  // a grid of its own

@@ -22,12 +22,10 @@ namespace t2v::sampling {
 /// What the user may change about a checkpoint's scheduler; everything is fixed at construction.
 struct SchedulerOptions {
   int64_t steps = 50;
-  double eta = 0.0;    ///< DDIM/TCD-like stochasticity
-  std::string sigmas;  ///< karras | exponential | beta | sgm_uniform | simple; empty: the config's
-  std::string
-      spacing;  ///< leading | linspace | trailing; empty: the config's, else the class default
-  double strength =
-      1.0;  ///< < 1: begin late (video-to-video): only the last int(steps*strength) steps
+  double eta = 0.0;                  ///< DDIM/TCD-like stochasticity
+  std::string sigmas;                ///< karras | exponential | beta | sgm_uniform | simple; empty: the config's
+  std::string spacing;               ///< leading | linspace | trailing; empty: the config's, else the class default
+  double strength = 1.0;             ///< < 1: begin late (video-to-video): only the last int(steps*strength) steps
   std::optional<double> flow_shift;  ///< flow schedulers: overrides the config's shift
   int64_t image_seq_len = 0;         ///< dynamic shifting of flow schedulers; 0 = unused
 };
@@ -43,12 +41,10 @@ class Scheduler {
   virtual at::Tensor scale_model_input(const at::Tensor& sample, int64_t i) const = 0;
   /// The state after network call i. Noise, where the method has any, is drawn from rng with the
   /// shape of `sample`.
-  virtual at::Tensor step(const at::Tensor& model_output, int64_t i, const at::Tensor& sample,
-                          Rng& rng) = 0;
+  virtual at::Tensor step(const at::Tensor& model_output, int64_t i, const at::Tensor& sample, Rng& rng) = 0;
   /// Forward process to the level of network call i (0 = start of the cut schedule): diffusers'
   /// add_noise.
-  virtual at::Tensor add_noise(const at::Tensor& original, const at::Tensor& noise,
-                               int64_t i) const = 0;
+  virtual at::Tensor add_noise(const at::Tensor& original, const at::Tensor& noise, int64_t i) const = 0;
   /// Multistep history as named tensors, so that a run can be resumed bit for bit.
   virtual std::map<std::string, at::Tensor> state() const = 0;
   virtual void set_state(const std::map<std::string, at::Tensor>& state) = 0;

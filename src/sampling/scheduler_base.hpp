@@ -29,8 +29,7 @@ using at::Tensor;
 enum class Prediction { epsilon, v_prediction, sample, flow_prediction };
 /// `prediction_type` of the config. Throws Error{unsupported} naming the class if it is none of
 /// `known`.
-Prediction read_prediction(const io::Config& config, std::initializer_list<Prediction> known,
-                           const char* class_name);
+Prediction read_prediction(const io::Config& config, std::initializer_list<Prediction> known, const char* class_name);
 
 /// What a network's output says about the clean sample and the noise at one cumulative product
 /// alpha_bar.
@@ -38,8 +37,7 @@ struct Split {
   Tensor x0;
   Tensor epsilon;
 };
-Split split_prediction(Prediction kind, const Tensor& output, const Tensor& sample,
-                       const Tensor& alpha_bar);
+Split split_prediction(Prediction kind, const Tensor& output, const Tensor& sample, const Tensor& alpha_bar);
 /// The clean sample in variance-exploding form, sample = x0 + sigma * noise (Euler, Heun, LMS and
 /// their kin).
 Tensor denoise(Prediction kind, const Tensor& output, const Tensor& sample, const Tensor& sigma);
@@ -84,9 +82,7 @@ class SchedulerBase : public Scheduler {
   /// Index into the uncut schedule of network call i.
   int64_t absolute(int64_t i) const;
   const std::vector<double>& all_timesteps() const { return timesteps_; }
-  int64_t call_count() const {
-    return static_cast<int64_t>(timesteps_.size());
-  }  ///< of the uncut schedule
+  int64_t call_count() const { return static_cast<int64_t>(timesteps_.size()); }  ///< of the uncut schedule
   TimestepGrid grid(const NoiseSchedule& noise, const char* default_spacing) const;
 
   std::string where_;    ///< config file, for messages
@@ -105,14 +101,11 @@ class DiscreteScheduler : public SchedulerBase {
   Tensor add_noise(const Tensor& original, const Tensor& noise, int64_t i) const final;
 
  protected:
-  DiscreteScheduler(const io::Config& config, const SchedulerOptions& options,
-                    const NoiseDefaults& defaults);
+  DiscreteScheduler(const io::Config& config, const SchedulerOptions& options, const NoiseDefaults& defaults);
   /// Refuses timesteps outside the training schedule, and ones where this prediction would divide
   /// by zero. With `clips` the division is harmless: the endless sample estimate is clipped.
   void check_timesteps(Prediction prediction, bool clips = false) const;
-  int64_t timestep(int64_t k) const {
-    return static_cast<int64_t>(all_timesteps()[static_cast<size_t>(k)]);
-  }
+  int64_t timestep(int64_t k) const { return static_cast<int64_t>(all_timesteps()[static_cast<size_t>(k)]); }
   /// alpha_bar of t, or of what lies before the first timestep.
   Tensor alpha_bar_or(int64_t t, const Tensor& before_first) const;
 

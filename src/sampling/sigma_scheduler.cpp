@@ -3,11 +3,8 @@
 
 namespace t2v::sampling {
 
-SigmaScheduler::SigmaScheduler(const io::Config& config, const SchedulerOptions& options,
-                               const NoiseDefaults& defaults)
-    : SchedulerBase(config, options),
-      noise_(make_noise_schedule(config, defaults)),
-      table_(noise_.sigma_table()) {}
+SigmaScheduler::SigmaScheduler(const io::Config& config, const SchedulerOptions& options, const NoiseDefaults& defaults)
+    : SchedulerBase(config, options), noise_(make_noise_schedule(config, defaults)), table_(noise_.sigma_table()) {}
 
 double SigmaScheduler::init_noise_sigma() const { return exploding_init_sigma(sigmas_, spacing_); }
 
@@ -16,8 +13,7 @@ Tensor SigmaScheduler::scale_model_input(const Tensor& sample, int64_t i) const 
 }
 
 Tensor SigmaScheduler::add_noise(const Tensor& original, const Tensor& noise, int64_t i) const {
-  const Tensor level =
-      sigma(absolute(i)).to(original.scalar_type()).to(original.device()).reshape({1});
+  const Tensor level = sigma(absolute(i)).to(original.scalar_type()).to(original.device()).reshape({1});
   return original + noise * level;
 }
 
@@ -33,8 +29,7 @@ SigmaScheduler::Levels SigmaScheduler::levels(const io::Config& config, bool own
   if (kind == SigmaGrid::karras || kind == SigmaGrid::exponential || kind == SigmaGrid::beta) {
     const SigmaRange ends = {.max = result.sigmas.front(), .min = result.sigmas.back()};
     const bool own_range = own_karras_range && kind == SigmaGrid::karras;
-    result.sigmas =
-        remade_sigmas(kind, own_range ? ends : configured_range(config, ends), options_.steps);
+    result.sigmas = remade_sigmas(kind, own_range ? ends : configured_range(config, ends), options_.steps);
     result.timesteps = table_.timestep(result.sigmas);
   } else if (kind == SigmaGrid::sgm_uniform || kind == SigmaGrid::simple) {
     result.timesteps = uniform_timesteps(kind, noise_.train_steps, options_.steps);

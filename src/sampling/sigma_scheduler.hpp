@@ -17,8 +17,7 @@ class SigmaScheduler : public SchedulerBase {
   Tensor add_noise(const Tensor& original, const Tensor& noise, int64_t i) const override;
 
  protected:
-  SigmaScheduler(const io::Config& config, const SchedulerOptions& options,
-                 const NoiseDefaults& defaults);
+  SigmaScheduler(const io::Config& config, const SchedulerOptions& options, const NoiseDefaults& defaults);
 
   struct Levels {
     std::vector<double> sigmas;     ///< descending, without the final one
@@ -32,9 +31,7 @@ class SigmaScheduler : public SchedulerBase {
   static std::vector<double> doubled(const std::vector<double>& values);
   Tensor sigma(int64_t k) const { return sigmas_[k]; }  // []
   /// x / sqrt(sigma^2 + 1)
-  static Tensor scale_by(const Tensor& sample, const Tensor& sigma) {
-    return sample / (sigma.pow(2) + 1).pow(0.5);
-  }
+  static Tensor scale_by(const Tensor& sample, const Tensor& sigma) { return sample / (sigma.pow(2) + 1).pow(0.5); }
 
   NoiseSchedule noise_;
   SigmaTable table_;

@@ -16,12 +16,11 @@
 namespace t2v::sampling {
 namespace {
 
-constexpr std::array<std::pair<const char*, SigmaGrid>, 5> kNames = {
-    {{"karras", SigmaGrid::karras},
-     {"exponential", SigmaGrid::exponential},
-     {"beta", SigmaGrid::beta},
-     {"sgm_uniform", SigmaGrid::sgm_uniform},
-     {"simple", SigmaGrid::simple}}};
+constexpr std::array<std::pair<const char*, SigmaGrid>, 5> kNames = {{{"karras", SigmaGrid::karras},
+                                                                      {"exponential", SigmaGrid::exponential},
+                                                                      {"beta", SigmaGrid::beta},
+                                                                      {"sgm_uniform", SigmaGrid::sgm_uniform},
+                                                                      {"simple", SigmaGrid::simple}}};
 
 // rho = 7 (Karras et al. 2206.00364, eq. 5).
 std::vector<double> karras(SigmaRange range, int64_t steps) {
@@ -65,10 +64,9 @@ SigmaGrid sigma_grid(const io::Config& config) {
   const bool exponential_on = config.get_bool("use_exponential_sigmas", false);
   const bool beta_on = config.get_bool("use_beta_sigmas", false);
   if (karras_on + exponential_on + beta_on > 1) {
-    throw Error(ErrorCode::bad_input,
-                config.where() +
-                    ": use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas: "
-                    "wanted at most one of them, got several");
+    throw Error(ErrorCode::bad_input, config.where() +
+                                          ": use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas: "
+                                          "wanted at most one of them, got several");
   }
   return karras_on        ? SigmaGrid::karras
          : exponential_on ? SigmaGrid::exponential
@@ -98,8 +96,7 @@ double SigmaTable::interpolate(double t) const {
 
 std::vector<double> SigmaTable::interpolate(const std::vector<double>& t) const {
   std::vector<double> sigmas(t.size());
-  std::transform(t.begin(), t.end(), sigmas.begin(),
-                 [this](double value) { return interpolate(value); });
+  std::transform(t.begin(), t.end(), sigmas.begin(), [this](double value) { return interpolate(value); });
   return sigmas;
 }
 
@@ -115,10 +112,10 @@ double SigmaTable::timestep(double sigma) const {
   const double log_sigma = std::log(std::max(sigma, 1e-10));
   // The last level that is not above sigma. A scan, not a bisection: after the zero-SNR rescale the
   // final level (from alpha_bar = 2^-24) can lie below the one before it.
-  const auto found = std::find_if(log_sigmas_.rbegin(), log_sigmas_.rend(),
-                                  [=](double level) { return log_sigma >= level; });
-  const auto low = static_cast<size_t>(std::clamp<int64_t>(
-      log_sigmas_.rend() - found - 1, 0, static_cast<int64_t>(log_sigmas_.size()) - 2));
+  const auto found =
+      std::find_if(log_sigmas_.rbegin(), log_sigmas_.rend(), [=](double level) { return log_sigma >= level; });
+  const auto low = static_cast<size_t>(
+      std::clamp<int64_t>(log_sigmas_.rend() - found - 1, 0, static_cast<int64_t>(log_sigmas_.size()) - 2));
   // The table is fp32 in NumPy: the distance of two entries is rounded, the distance to log_sigma
   // is not.
   const double gap = static_cast<float>(log_sigmas_[low] - log_sigmas_[low + 1]);
@@ -128,8 +125,7 @@ double SigmaTable::timestep(double sigma) const {
 
 std::vector<double> SigmaTable::timestep(const std::vector<double>& sigmas) const {
   std::vector<double> t(sigmas.size());
-  std::transform(sigmas.begin(), sigmas.end(), t.begin(),
-                 [this](double value) { return timestep(value); });
+  std::transform(sigmas.begin(), sigmas.end(), t.begin(), [this](double value) { return timestep(value); });
   return t;
 }
 
@@ -137,9 +133,8 @@ SigmaRange configured_range(const io::Config& config, SigmaRange ends) {
   const SigmaRange range = {.max = config.get_double("sigma_max", ends.max),
                             .min = config.get_double("sigma_min", ends.min)};
   if (!(range.min > 0 && range.max > 0 && std::isfinite(range.min) && std::isfinite(range.max))) {
-    throw Error(ErrorCode::bad_input,
-                config.where() + ": sigma_min, sigma_max: wanted positive numbers, got " +
-                    std::to_string(range.min) + ", " + std::to_string(range.max));
+    throw Error(ErrorCode::bad_input, config.where() + ": sigma_min, sigma_max: wanted positive numbers, got " +
+                                          std::to_string(range.min) + ", " + std::to_string(range.max));
   }
   return range;
 }

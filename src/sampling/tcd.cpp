@@ -17,11 +17,9 @@ class Tcd final : public DiscreteScheduler {
  public:
   Tcd(const io::Config& config, const SchedulerOptions& options)
       : DiscreteScheduler(config, options, kDistilledDefaults),
-        prediction_(read_prediction(
-            config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample},
-            "TCDScheduler")),
-        final_alpha_bar_(config.get_bool("set_alpha_to_one", true) ? at::ones({})
-                                                                   : noise_.alpha_bar(0)) {
+        prediction_(read_prediction(config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample},
+                                    "TCDScheduler")),
+        final_alpha_bar_(config.get_bool("set_alpha_to_one", true) ? at::ones({}) : noise_.alpha_bar(0)) {
     set_timesteps(distilled_timesteps(config, noise_.train_steps, options.steps));
     check_timesteps(prediction_);
   }
@@ -31,18 +29,15 @@ class Tcd final : public DiscreteScheduler {
     const int64_t next = k + 1 < call_count() ? timestep(k + 1) : 0;
     // Jump past the next timestep to s, then noise back up to it; fp32 as in diffusers, the floor
     // depends on it.
-    const auto s =
-        (at::scalar_tensor(next, at::kLong) * (1 - options_.eta)).floor().item<int64_t>();
+    const auto s = (at::scalar_tensor(next, at::kLong) * (1 - options_.eta)).floor().item<int64_t>();
     const Tensor alpha_bar_s = noise_.alpha_bar(s);
-    const Split split =
-        split_prediction(prediction_, output, sample, noise_.alpha_bar(timestep(k)));
+    const Split split = split_prediction(prediction_, output, sample, noise_.alpha_bar(timestep(k)));
     const Tensor at_s = alpha_bar_s.sqrt() * split.x0 + (1 - alpha_bar_s).sqrt() * split.epsilon;
     if (options_.eta <= 0 || k == options_.steps - 1) {
       return at_s;
     }
     const Tensor ratio = alpha_bar_or(next, final_alpha_bar_) / alpha_bar_s;
-    return ratio.sqrt() * at_s +
-           (1 - ratio).sqrt() * rng.normal(output.sizes(), at_s.scalar_type(), output.device());
+    return ratio.sqrt() * at_s + (1 - ratio).sqrt() * rng.normal(output.sizes(), at_s.scalar_type(), output.device());
   }
 
  private:

@@ -10,8 +10,7 @@ namespace t2v::sampling {
 namespace {
 
 [[noreturn]] void bad_spacing(const std::string& spacing) {
-  throw Error(ErrorCode::usage,
-              "timestep spacing: wanted leading, linspace or trailing, got '" + spacing + "'");
+  throw Error(ErrorCode::usage, "timestep spacing: wanted leading, linspace or trailing, got '" + spacing + "'");
 }
 
 // 0, ratio, 2 ratio, ... descending, plus the offset.
@@ -42,9 +41,8 @@ std::vector<double> linspace(double start, double stop, int64_t count, bool endp
   for (int64_t i = 0; i < count; ++i) {
     // A step that underflows to 0 is split the other way round; with one point there is nothing to
     // split.
-    const double along = step != 0 || divisions == 0
-                             ? static_cast<double>(i) * step
-                             : static_cast<double>(i) / static_cast<double>(divisions) * delta;
+    const double along = step != 0 || divisions == 0 ? static_cast<double>(i) * step
+                                                     : static_cast<double>(i) / static_cast<double>(divisions) * delta;
     values[static_cast<size_t>(i)] = along + start;
   }
   if (endpoint && count > 1) {
@@ -108,8 +106,8 @@ std::vector<double> solver_timesteps(const TimestepGrid& grid) {
     const int64_t ratio = last / (grid.steps + 1);
     if (ratio < 1) {
       throw Error(ErrorCode::usage,
-                  "steps: this sampler with leading spacing: wanted at most " +
-                      std::to_string(last - 1) + ", got " + std::to_string(grid.steps),
+                  "steps: this sampler with leading spacing: wanted at most " + std::to_string(last - 1) + ", got " +
+                      std::to_string(grid.steps),
                   "use " + std::to_string(last - 1) + " steps or another spacing");
     }
     t = leading(grid.steps + 1, ratio, grid.offset);

@@ -24,8 +24,7 @@ struct TimestepGrid {
   int64_t train_steps = 1000;
   int64_t steps = 50;
   int64_t offset = 0;  ///< steps_offset: leading only
-  int64_t last =
-      0;  ///< grids of the log-SNR solvers end here instead of at train_steps; 0 = train_steps
+  int64_t last = 0;    ///< grids of the log-SNR solvers end here instead of at train_steps; 0 = train_steps
 };
 
 /// Descending timesteps of DDPM, DDIM and LCM-like classes (`rounded`) or of the Euler family

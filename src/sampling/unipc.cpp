@@ -29,8 +29,8 @@ class UniPc final : public LogSnrScheduler {
   /// One step from level `from` to level `from + 1`: everything predictor and corrector have in
   /// common.
   struct Step {
-    Tensor base;    ///< first-order result
-    Tensor weight;  ///< what the correction is multiplied by: alpha (or sigma) times B(h)
+    Tensor base;                    ///< first-order result
+    Tensor weight;                  ///< what the correction is multiplied by: alpha (or sigma) times B(h)
     std::vector<Tensor> quotients;  ///< D1s: difference quotients to older estimates
     Tensor matrix;                  ///< R [order, order]
     Tensor right;                   ///< b [order]
@@ -40,8 +40,7 @@ class UniPc final : public LogSnrScheduler {
   Tensor correct(const Tensor& estimate, const Tensor& last_sample, int64_t k, int64_t order) const;
   int64_t order_at(int64_t k, int64_t i) const;
   void make_levels(const io::Config& config);
-  void flow_levels(const io::Config& config, std::vector<double>& sigmas,
-                   std::vector<double>& timesteps) const;
+  void flow_levels(const io::Config& config, std::vector<double>& sigmas, std::vector<double>& timesteps) const;
 
   bool predict_x0_;
   bool bh1_;
@@ -59,27 +58,23 @@ UniPc::UniPc(const io::Config& config, const SchedulerOptions& options)
       bh1_(config.get_string("solver_type", "bh2") == "bh1"),
       lower_order_final_(config.get_bool("lower_order_final", true)),
       solver_order_(config.get_int("solver_order", 2, 1, 8)),
-      prediction_(predict_x0_ ? read_prediction(config,
-                                                {Prediction::epsilon, Prediction::v_prediction,
-                                                 Prediction::sample, Prediction::flow_prediction},
-                                                "UniPCMultistepScheduler")
-                              : read_prediction(config,
-                                                {Prediction::epsilon, Prediction::v_prediction,
-                                                 Prediction::sample},
-                                                "UniPCMultistepScheduler with predict_x0 false")),
+      prediction_(predict_x0_
+                      ? read_prediction(config,
+                                        {Prediction::epsilon, Prediction::v_prediction, Prediction::sample,
+                                         Prediction::flow_prediction},
+                                        "UniPCMultistepScheduler")
+                      : read_prediction(config, {Prediction::epsilon, Prediction::v_prediction, Prediction::sample},
+                                        "UniPCMultistepScheduler with predict_x0 false")),
       disable_corrector_(config.get_int_list("disable_corrector", std::vector<int64_t>{})),
       outputs_(static_cast<size_t>(solver_order_)) {
   config.require("thresholding", false, "dynamic thresholding is for pixel-space models");
   config.require("solver_p", nullptr, "a predictor of another class");
   const std::string solver = config.get_string("solver_type", "bh2");
-  if (solver != "bh1" && solver != "bh2" && solver != "midpoint" && solver != "heun" &&
-      solver != "logrho") {
-    throw Error(ErrorCode::unsupported,
-                where_ + ": solver_type: wanted bh1 or bh2, got '" + solver + "'");
+  if (solver != "bh1" && solver != "bh2" && solver != "midpoint" && solver != "heun" && solver != "logrho") {
+    throw Error(ErrorCode::unsupported, where_ + ": solver_type: wanted bh1 or bh2, got '" + solver + "'");
   }
   if (config.has("shift_terminal") && !use_flow_sigmas_) {
-    throw Error(ErrorCode::bad_input,
-                where_ + ": shift_terminal: wanted use_flow_sigmas true beside it");
+    throw Error(ErrorCode::bad_input, where_ + ": shift_terminal: wanted use_flow_sigmas true beside it");
   }
   make_levels(config);
 }
@@ -119,8 +114,7 @@ void UniPc::make_levels(const io::Config& config) {
   set_levels(sigmas, std::move(timesteps), final_type == "zero" ? 0.0 : sigma_min);
 }
 
-void UniPc::flow_levels(const io::Config& config, std::vector<double>& sigmas,
-                        std::vector<double>& timesteps) const {
+void UniPc::flow_levels(const io::Config& config, std::vector<double>& sigmas, std::vector<double>& timesteps) const {
   const auto count = static_cast<double>(noise_.train_steps);
   sigmas = linspace(1, 1 / count, options_.steps + 1);
   sigmas.pop_back();
@@ -156,8 +150,7 @@ void UniPc::flow_levels(const io::Config& config, std::vector<double>& sigmas,
 }
 
 int64_t UniPc::order_at(int64_t k, int64_t i) const {
-  const int64_t order =
-      lower_order_final_ ? std::min(solver_order_, call_count() - k) : solver_order_;
+  const int64_t order = lower_order_final_ ? std::min(solver_order_, call_count() - k) : solver_order_;
   return std::min(order, std::min(i, solver_order_) + 1);
 }
 
@@ -207,8 +200,7 @@ UniPc::Step UniPc::prepare(const Tensor& x, int64_t from, int64_t order) const {
 Tensor solve(const Tensor& matrix, const Tensor& right) {
   const auto [weights, info] = at::linalg_solve_ex(matrix, right);
   if (info.item<int64_t>() != 0) {
-    throw Error(ErrorCode::numbers,
-                "unipc: wanted noise levels that determine the step, got a singular system",
+    throw Error(ErrorCode::numbers, "unipc: wanted noise levels that determine the step, got a singular system",
                 "use fewer steps, a lower solver_order, or lower_order_final true");
   }
   return weights;
@@ -228,15 +220,12 @@ Tensor UniPc::predict(const Tensor& sample, int64_t k, int64_t order) const {
   // With two nodes the equation has the solution 1/2 in the limit of small steps; the paper and
   // diffusers use that.
   const Tensor weights =
-      order == 2 ? at::full({1}, 0.5)
-                 : solve(s.matrix.slice(0, 0, -1).slice(1, 0, -1), s.right.slice(0, 0, -1));
-  return (s.base -
-          s.weight * weighted(weights.to(sample.device()).to(sample.scalar_type()), s.quotients))
+      order == 2 ? at::full({1}, 0.5) : solve(s.matrix.slice(0, 0, -1).slice(1, 0, -1), s.right.slice(0, 0, -1));
+  return (s.base - s.weight * weighted(weights.to(sample.device()).to(sample.scalar_type()), s.quotients))
       .to(sample.scalar_type());
 }
 
-Tensor UniPc::correct(const Tensor& estimate, const Tensor& last_sample, int64_t k,
-                      int64_t order) const {
+Tensor UniPc::correct(const Tensor& estimate, const Tensor& last_sample, int64_t k, int64_t order) const {
   const Step s = prepare(last_sample, k - 1, order);
   const Tensor weights = (order == 1 ? at::full({1}, 0.5) : solve(s.matrix, s.right))
                              .to(last_sample.device())
@@ -250,11 +239,11 @@ Tensor UniPc::correct(const Tensor& estimate, const Tensor& last_sample, int64_t
 
 Tensor UniPc::step(const Tensor& output, int64_t i, const Tensor& sample_in, Rng&) {
   const int64_t k = absolute(i);
-  const Tensor estimate = predict_x0_ ? to_x0(prediction_, output, sample_in, k)
-                                      : to_epsilon(prediction_, output, sample_in, k);
+  const Tensor estimate =
+      predict_x0_ ? to_x0(prediction_, output, sample_in, k) : to_epsilon(prediction_, output, sample_in, k);
   Tensor sample = sample_in;
-  const bool disabled = std::find(disable_corrector_.begin(), disable_corrector_.end(), k - 1) !=
-                        disable_corrector_.end();
+  const bool disabled =
+      std::find(disable_corrector_.begin(), disable_corrector_.end(), k - 1) != disable_corrector_.end();
   if (i > 0 && !disabled) {
     sample = correct(estimate, last_sample_.back(0), k, order_at(k - 1, i - 1));
   }

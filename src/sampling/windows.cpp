@@ -96,8 +96,7 @@ std::vector<std::vector<int64_t>> windows_at(const WindowOptions& options, int64
   }
   T2V_CHECK(options.overlap >= 0 && options.overlap < options.frames_at_once(),
             "windows overlap by less than their size");
-  return options.loop ? looped_windows(options, options.frames_at_once(), step)
-                      : open_windows(options, step);
+  return options.loop ? looped_windows(options, options.frames_at_once(), step) : open_windows(options, step);
 }
 
 std::vector<float> blend_weights(Blend blend, int64_t size) {
@@ -111,18 +110,14 @@ std::vector<float> blend_weights(Blend blend, int64_t size) {
 
 WindowedDenoiser::WindowedDenoiser(Denoiser& inner, const WindowOptions& options, int64_t frame_dim,
                                    std::function<void()> before_window)
-    : inner_(inner),
-      options_(options),
-      frame_dim_(frame_dim),
-      before_window_(std::move(before_window)) {}
+    : inner_(inner), options_(options), frame_dim_(frame_dim), before_window_(std::move(before_window)) {}
 
 at::Tensor WindowedDenoiser::predict(const at::Tensor& x, const StepContext& step) {
   if (!options_.active()) return inner_.predict(x, step);
   T2V_CHECK(x.size(frame_dim_) == options_.frames, "the state holds the frames of the clip");
   const auto floats = at::TensorOptions().dtype(c10::kFloat).device(x.device());
   const at::Tensor weights =
-      at::tensor(blend_weights(options_.blend, options_.frames_at_once()), floats.device(c10::kCPU))
-          .to(x.device());
+      at::tensor(blend_weights(options_.blend, options_.frames_at_once()), floats.device(c10::kCPU)).to(x.device());
   const at::Tensor weight = along(weights, frame_dim_, x.dim());
   at::Tensor sum = at::zeros(x.sizes(), floats);
   at::Tensor total = at::zeros({options_.frames}, floats);

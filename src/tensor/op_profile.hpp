@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the time of a network call goes, by kind of operation. Layers say what they do with an OpScope; without a profile
-// that costs one look at a thread-local pointer. `t2v bench --profile` prints the sums.
+// Where the time of a network call goes, by kind of operation. Layers say what they do with an OpScope; without a
+// profile that costs one look at a thread-local pointer. `t2v bench --profile` prints the sums.
 #pragma once
 
 #include <chrono>

@@ -10,11 +10,10 @@
 namespace t2v {
 
 Rng::Rng(uint64_t seed, c10::Device generator_device)
-    : generator_(generator_device.is_cpu()
-                     ? at::detail::createCPUGenerator(seed)
-                     : at::globalContext()
-                           .getAcceleratorHooksInterface(generator_device.type())
-                           .getNewGenerator(generator_device.index())) {
+    : generator_(generator_device.is_cpu() ? at::detail::createCPUGenerator(seed)
+                                           : at::globalContext()
+                                                 .getAcceleratorHooksInterface(generator_device.type())
+                                                 .getNewGenerator(generator_device.index())) {
   generator_.set_current_seed(seed);
 }
 

@@ -22,7 +22,7 @@ class Rng {
   /// torch.randperm(n, generator=...): int64 [n], on the generator's device.
   at::Tensor permutation(int64_t n);
 
-  at::Tensor state() const;              ///< uint8, for resumable checkpoints
+  at::Tensor state() const;  ///< uint8, for resumable checkpoints
   void set_state(const at::Tensor& state);
 
  private:

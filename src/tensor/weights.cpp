@@ -59,9 +59,7 @@ std::string Weights::path(std::string_view name) const {
 
 bool Weights::has(std::string_view name) const { return store_->has(path(name)); }
 
-Tensor Weights::take(std::string_view name, at::IntArrayRef shape) const {
-  return store_->take(path(name), shape);
-}
+Tensor Weights::take(std::string_view name, at::IntArrayRef shape) const { return store_->take(path(name), shape); }
 
 std::optional<Tensor> Weights::take_if(std::string_view name, at::IntArrayRef shape) const {
   if (!has(name)) return std::nullopt;
@@ -75,17 +73,15 @@ std::optional<Tensor> Weights::take_buffer(std::string_view name, at::IntArrayRe
 
 const Placement& Weights::placement() const { return store_->placement_; }
 
-WeightStore::WeightStore(std::shared_ptr<const io::TensorFile> file, Placement placement,
-                         const Rename& rename)
+WeightStore::WeightStore(std::shared_ptr<const io::TensorFile> file, Placement placement, const Rename& rename)
     : file_(std::move(file)), placement_(placement) {
   for (const auto& [stored, view] : file_->tensors()) {
     const std::string name = rename ? rename(stored) : stored;
     if (name.empty()) continue;
     const auto [existing, inserted] = by_name_.emplace(name, &view);
     if (!inserted) {
-      throw Error(ErrorCode::bad_input, "bad checkpoint: " + file_->where() + ": '" + stored +
-                                            "' and '" + stored_name_[name] +
-                                            "' are two names of one tensor, '" + name + "'");
+      throw Error(ErrorCode::bad_input, "bad checkpoint: " + file_->where() + ": '" + stored + "' and '" +
+                                            stored_name_[name] + "' are two names of one tensor, '" + name + "'");
     }
     stored_name_.emplace(name, stored);
   }
@@ -106,24 +102,20 @@ WeightStore WeightStore::header_only(std::shared_ptr<const io::TensorFile> file,
 bool WeightStore::has(const std::string& name) const { return by_name_.contains(name); }
 
 Tensor WeightStore::take(const std::string& name, at::IntArrayRef shape, bool is_parameter) {
-  const auto meta = [&] {
-    return at::empty(shape, at::TensorOptions().dtype(placement_.dtype).device(c10::kMeta));
-  };
+  const auto meta = [&] { return at::empty(shape, at::TensorOptions().dtype(placement_.dtype).device(c10::kMeta)); };
   if (mode_ == Mode::shapes_only) {
     if (taken_.insert(name).second) parameter_count_ += element_count(shape);
     return meta();
   }
   const auto found = by_name_.find(name);
   if (found == by_name_.end()) {
-    throw Error(ErrorCode::bad_input, "bad checkpoint: " + file_->where() + ": " + name +
-                                          ": wanted a tensor " + join_ints(shape) +
-                                          ", got none of that name");
+    throw Error(ErrorCode::bad_input, "bad checkpoint: " + file_->where() + ": " + name + ": wanted a tensor " +
+                                          join_ints(shape) + ", got none of that name");
   }
   const io::TensorView& view = *found->second;
   if (without_trailing_ones(view.shape) != without_trailing_ones(shape)) {
-    throw Error(ErrorCode::bad_input, "bad checkpoint: " + file_->where() + ": " + name +
-                                          ": wanted " + join_ints(shape) + ", got " +
-                                          join_ints(view.shape));
+    throw Error(ErrorCode::bad_input, "bad checkpoint: " + file_->where() + ": " + name + ": wanted " +
+                                          join_ints(shape) + ", got " + join_ints(view.shape));
   }
   if (taken_.insert(name).second && is_parameter) parameter_count_ += element_count(shape);
   if (mode_ == Mode::header_only) return meta();

@@ -28,8 +28,8 @@ class WeightStore;
 class WeightOverlay {
  public:
   virtual ~WeightOverlay() = default;
-  /// `name` as the network asks for it, `stored` as the file has it (any dtype, on the CPU, shaped as wanted). Gives the
-  /// changed weight in fp32, or nothing where it stays as it is.
+  /// `name` as the network asks for it, `stored` as the file has it (any dtype, on the CPU, shaped as wanted). Gives
+  /// the changed weight in fp32, or nothing where it stays as it is.
   virtual std::optional<Tensor> changed(const std::string& name, const Tensor& stored) const = 0;
 };
 
@@ -78,8 +78,8 @@ class WeightStore {
   /// Names (as the network asks for them) and shapes (as stored) of everything in the file.
   std::map<std::string, std::vector<int64_t>> shapes() const;
   int64_t parameter_count() const;  ///< elements taken so far
-  /// Throws Error{bad_input} listing up to 10 tensors of the file that nobody took. `ignorable`: exact names or suffixes
-  /// of buffers that old files carry ("position_ids").
+  /// Throws Error{bad_input} listing up to 10 tensors of the file that nobody took. `ignorable`: exact names or
+  /// suffixes of buffers that old files carry ("position_ids").
   void expect_all_taken(const std::vector<std::string>& ignorable = {}) const;
 
  private:

@@ -34,8 +34,8 @@ size_t leading_spaces(std::string_view text) {
 
 }  // namespace
 
-AddedVocabulary::AddedVocabulary(const std::vector<AddedToken>& tokens, const Find& find,
-                                 int64_t model_size, Normalize normalize)
+AddedVocabulary::AddedVocabulary(const std::vector<AddedToken>& tokens, const Find& find, int64_t model_size,
+                                 Normalize normalize)
     : normalize_(std::move(normalize)) {
   int64_t next_id = model_size;
   for (const AddedToken& token : tokens) {
@@ -85,13 +85,12 @@ std::vector<AddedVocabulary::Part> AddedVocabulary::split(std::string_view promp
   return parts;
 }
 
-void AddedVocabulary::split_by(const Patterns& patterns, std::string_view text,
-                               std::vector<Part>& out) const {
+void AddedVocabulary::split_by(const Patterns& patterns, std::string_view text, std::vector<Part>& out) const {
   size_t done = 0;  // everything before is in `out`
   for (size_t at = 0; at < text.size();) {
     const auto& bucket = patterns[static_cast<unsigned char>(text[at])];
-    const auto hit = std::ranges::find_if(
-        bucket, [&](const Pattern& pattern) { return text.substr(at).starts_with(pattern.text); });
+    const auto hit =
+        std::ranges::find_if(bucket, [&](const Pattern& pattern) { return text.substr(at).starts_with(pattern.text); });
     if (hit == bucket.end()) {
       ++at;
       continue;

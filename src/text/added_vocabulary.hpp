@@ -32,8 +32,7 @@ class AddedVocabulary {
 
   /// Adds `tokens` in order, the last of the same content wins. One that `find` (the model's
   /// vocabulary) does not know gets the next id from `model_size` on.
-  AddedVocabulary(const std::vector<AddedToken>& tokens, const Find& find, int64_t model_size,
-                  Normalize normalize);
+  AddedVocabulary(const std::vector<AddedToken>& tokens, const Find& find, int64_t model_size, Normalize normalize);
 
   /// A part of the prompt: the id of an added token, or normalised text for the model.
   struct Part {

@@ -62,23 +62,20 @@ Charsmap::Charsmap(std::string_view blob, std::string where) : where_(std::move(
   const uint32_t trie_bytes = read_u32(blob);
   blob.remove_prefix(4);
   if (trie_bytes == 0 || trie_bytes % 4 != 0 || trie_bytes > blob.size()) {
-    fail(where_, "wanted a trie of 4 to " + std::to_string(blob.size()) + " bytes, got " +
-                     std::to_string(trie_bytes));
+    fail(where_, "wanted a trie of 4 to " + std::to_string(blob.size()) + " bytes, got " + std::to_string(trie_bytes));
   }
   trie_.reserve(trie_bytes / 4);
   for (size_t at = 0; at < trie_bytes; at += 4) {
     trie_.push_back(read_u32(blob.substr(at)));
   }
   replacements_ = blob.substr(trie_bytes);
-  if (replace_invalid_utf8(replacements_) != replacements_)
-    fail(where_, "replacements are not UTF-8");
+  if (replace_invalid_utf8(replacements_) != replacements_) fail(where_, "replacements are not UTF-8");
   unit(offset_of(trie_[0]));
 }
 
 uint32_t Charsmap::unit(size_t position) const {
   if (position >= trie_.size()) {
-    fail(where_,
-         "unit " + std::to_string(position) + " of a trie of " + std::to_string(trie_.size()));
+    fail(where_, "unit " + std::to_string(position) + " of a trie of " + std::to_string(trie_.size()));
   }
   return trie_[position];
 }
@@ -97,10 +94,8 @@ std::optional<std::string_view> Charsmap::replacement(std::string_view part) con
     if (!has_leaf(here)) continue;
     const size_t start = value_of(unit(position));
     if (start > replacements_.size() ||
-        (start < replacements_.size() &&
-         (static_cast<unsigned char>(replacements_[start]) & 0xC0) == 0x80)) {
-      fail(where_, "replacement " + std::to_string(start) + " of " +
-                       std::to_string(replacements_.size()) + " bytes");
+        (start < replacements_.size() && (static_cast<unsigned char>(replacements_[start]) & 0xC0) == 0x80)) {
+      fail(where_, "replacement " + std::to_string(start) + " of " + std::to_string(replacements_.size()) + " bytes");
     }
     const std::string_view rest = std::string_view(replacements_).substr(start);
     return rest.substr(0, rest.find('\0'));
@@ -113,8 +108,7 @@ std::string Charsmap::normalize(std::string_view text) const {
   out.reserve(text.size());
   const size_t limit = kMaxGrowth * (text.size() + 16);
   const auto append = [&](std::string_view part) {
-    if (part.size() > limit - out.size())
-      fail(where_, "text grows more than " + std::to_string(kMaxGrowth) + " times");
+    if (part.size() > limit - out.size()) fail(where_, "text grows more than " + std::to_string(kMaxGrowth) + " times");
     out += part;
   };
   while (!text.empty()) {

@@ -18,8 +18,7 @@ namespace t2v::text {
 namespace {
 
 constexpr std::string_view kWordEnd = "</w>";
-constexpr int64_t kClipLength =
-    77;  // every published CLIP text encoder; used when no tokenizer_config.json says it
+constexpr int64_t kClipLength = 77;  // every published CLIP text encoder; used when no tokenizer_config.json says it
 
 [[noreturn]] void fail(const std::string& where, const std::string& what) {
   throw Error(ErrorCode::bad_input, "bad tokenizer: " + where + ": " + what);
@@ -70,21 +69,19 @@ std::array<std::string, 256> ClipBpe::byte_letters() {
   std::array<std::string, 256> letters;
   char32_t next = 0x100;
   for (char32_t byte = 0; byte < 256; ++byte) {
-    const bool printable =
-        (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
+    const bool printable = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
     append_utf8(letters[byte], printable ? byte : next++);
   }
   return letters;
 }
 
-ClipBpe::ClipBpe(const Vocabulary& vocabulary, const Merges& merges,
-                 const TokenizerSettings& settings, const std::string& where)
+ClipBpe::ClipBpe(const Vocabulary& vocabulary, const Merges& merges, const TokenizerSettings& settings,
+                 const std::string& where)
     : where_(where), model_max_length_(settings.model_max_length) {
   ids_.reserve(vocabulary.size());
   for (const auto& [token, id] : vocabulary) {
     if (id < 0 || id > std::numeric_limits<int32_t>::max()) {
-      fail(where,
-           "'" + io::printable(token, 40) + "': the id " + std::to_string(id) + " is out of range");
+      fail(where, "'" + io::printable(token, 40) + "': the id " + std::to_string(id) + " is out of range");
     }
     if (!ids_.emplace(token, static_cast<int32_t>(id)).second) {
       fail(where, "'" + io::printable(token, 40) + "' appears twice");
@@ -117,9 +114,9 @@ ClipBpe::ClipBpe(const Vocabulary& vocabulary, const Merges& merges,
   };
   // New tokens are numbered from the count of the vocabulary, even if its ids have gaps (tokenizers
   // does so).
-  added_ = std::make_unique<AddedVocabulary>(
-      tokens_to_add(settings, settings.extra.value_or(std::vector<NamedToken>{})), find,
-      static_cast<int64_t>(vocabulary.size()), normalize);
+  added_ =
+      std::make_unique<AddedVocabulary>(tokens_to_add(settings, settings.extra.value_or(std::vector<NamedToken>{})),
+                                        find, static_cast<int64_t>(vocabulary.size()), normalize);
   for (const auto& [id, token] : added_->by_id()) {
     vocab_size_ = std::max(vocab_size_, id + 1);
   }
@@ -137,8 +134,7 @@ ClipBpe::ClipBpe(const Vocabulary& vocabulary, const Merges& merges,
 
 int32_t ClipBpe::require_id(const std::string& token, const std::string& role) const {
   const auto it = ids_.find(token);
-  if (it == ids_.end())
-    fail(where_, role + ": '" + io::printable(token, 40) + "' is not in the vocabulary");
+  if (it == ids_.end()) fail(where_, role + ": '" + io::printable(token, 40) + "' is not in the vocabulary");
   return it->second;
 }
 
@@ -173,8 +169,8 @@ Tokenizer::Frame ClipBpe::frame() const {
 Tokens ClipBpe::encode(std::string_view prompt, int64_t max_length) const {
   if (max_length == 0) max_length = model_max_length_ > 0 ? model_max_length_ : kClipLength;
   if (max_length < 2) {
-    throw Error(ErrorCode::usage, "prompt: wanted room for at least 2 tokens, got a limit of " +
-                                      std::to_string(max_length));
+    throw Error(ErrorCode::usage,
+                "prompt: wanted room for at least 2 tokens, got a limit of " + std::to_string(max_length));
   }
   Tokens out;
   const std::vector<int64_t> ids = ids_of(prompt, out.unknown);
@@ -191,8 +187,7 @@ Tokens ClipBpe::encode(std::string_view prompt, int64_t max_length) const {
   return out;
 }
 
-void ClipBpe::append_words(std::string_view text, std::vector<int64_t>& ids,
-                           int64_t& unknown) const {
+void ClipBpe::append_words(std::string_view text, std::vector<int64_t>& ids, int64_t& unknown) const {
   while (!text.empty()) {
     std::string_view word = text.substr(0, word_length(text));
     text.remove_prefix(word.size());
@@ -208,16 +203,14 @@ void ClipBpe::append_words(std::string_view text, std::vector<int64_t>& ids,
   }
 }
 
-void ClipBpe::append_word(std::string_view word, std::vector<int64_t>& ids,
-                          int64_t& unknown) const {
+void ClipBpe::append_word(std::string_view word, std::vector<int64_t>& ids, int64_t& unknown) const {
   std::vector<int32_t> symbols;
   symbols.reserve(word.size());
   for (size_t i = 0; i < word.size(); ++i) {
     const auto& table = i + 1 == word.size() ? last_byte_ids_ : byte_ids_;
     int32_t id = table[static_cast<unsigned char>(word[i])];
     if (id < 0) {
-      if (unk_ < 0)
-        fail(where_, "a byte of the prompt is not in the vocabulary, and there is no unk_token");
+      if (unk_ < 0) fail(where_, "a byte of the prompt is not in the vocabulary, and there is no unk_token");
       id = unk_;
       ++unknown;
     }
@@ -234,9 +227,7 @@ void ClipBpe::merge(std::vector<int32_t>& symbols) const {
     uint32_t rank;
     size_t at;
     int32_t id;
-    bool operator>(const Candidate& other) const {
-      return std::tie(rank, at) > std::tie(other.rank, other.at);
-    }
+    bool operator>(const Candidate& other) const { return std::tie(rank, at) > std::tie(other.rank, other.at); }
   };
   constexpr size_t kNone = std::numeric_limits<size_t>::max();
   constexpr int32_t kGone = -1;
@@ -260,8 +251,7 @@ void ClipBpe::merge(std::vector<int32_t>& symbols) const {
     const size_t right = next[top.at];
     if (symbols[top.at] == kGone || right == kNone) continue;
     const auto it = merges_.find(pair_key(symbols[top.at], symbols[right]));
-    if (it == merges_.end() || it->second.id != top.id)
-      continue;  // an earlier merge took one of the two
+    if (it == merges_.end() || it->second.id != top.id) continue;  // an earlier merge took one of the two
     symbols[top.at] = top.id;
     symbols[right] = kGone;
     next[top.at] = next[right];

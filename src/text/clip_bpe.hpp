@@ -26,8 +26,8 @@ class ClipBpe final : public Tokenizer {
   using Vocabulary = std::vector<std::pair<std::string, int64_t>>;  // token and id
   using Merges = std::vector<std::pair<std::string, std::string>>;  // in rank order
 
-  /// Reads tokenizer.json when it is there (like transformers), else vocab.json and merges.txt. Without vocab.json the ids
-  /// are those that CLIP gave to these merges.
+  /// Reads tokenizer.json when it is there (like transformers), else vocab.json and merges.txt. Without vocab.json the
+  /// ids are those that CLIP gave to these merges.
   static std::unique_ptr<ClipBpe> open(const std::filesystem::path& folder);
 
   /// `where` names the source in messages. Throws Error{bad_input}.

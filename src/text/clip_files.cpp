@@ -25,8 +25,7 @@ constexpr size_t kMaxFileBytes = size_t{16} << 20;  // CLIP's are 1 MB
 int64_t token_id(const Json& value, const std::string& token, const std::string& where) {
   if (!value.is_number_unsigned() ||
       value.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int32_t>::max())) {
-    fail(where, "'" + io::printable(token, 40) + "': wanted a token id, got " +
-                    io::printable(value.dump(), 40));
+    fail(where, "'" + io::printable(token, 40) + "': wanted a token id, got " + io::printable(value.dump(), 40));
   }
   return value.get<int64_t>();
 }
@@ -41,12 +40,10 @@ ClipBpe::Vocabulary read_vocabulary(const Json& json, const std::string& where) 
   return out;
 }
 
-std::pair<std::string, std::string> split_merge(std::string_view line, const std::string& where,
-                                                size_t number) {
+std::pair<std::string, std::string> split_merge(std::string_view line, const std::string& where, size_t number) {
   const size_t space = line.find(' ');
   if (space == line.npos || line.find(' ', space + 1) != line.npos) {
-    fail(where, "merge " + std::to_string(number) + ": wanted two tokens, got '" +
-                    io::printable(line, 60) + "'");
+    fail(where, "merge " + std::to_string(number) + ": wanted two tokens, got '" + io::printable(line, 60) + "'");
   }
   return {std::string(line.substr(0, space)), std::string(line.substr(space + 1))};
 }
@@ -66,26 +63,24 @@ ClipBpe::Merges read_merges_file(const fs::path& file) {
 }
 
 ClipBpe::Merges read_merges_array(const Json& json, const std::string& where) {
-  if (!json.is_array())
-    fail(where, std::string("merges: wanted an array, got ") + json.type_name());
+  if (!json.is_array()) fail(where, std::string("merges: wanted an array, got ") + json.type_name());
   ClipBpe::Merges out;
   out.reserve(json.size());
   for (const Json& merge : json) {
     if (merge.is_string()) {
       out.push_back(split_merge(merge.get_ref<const std::string&>(), where, out.size()));
-    } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() &&
-               merge[1].is_string()) {
+    } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
       out.emplace_back(merge[0].get<std::string>(), merge[1].get<std::string>());
     } else {
-      fail(where, "merge " + std::to_string(out.size()) + ": wanted two tokens, got " +
-                      io::printable(merge.dump(), 60));
+      fail(where,
+           "merge " + std::to_string(out.size()) + ": wanted two tokens, got " + io::printable(merge.dump(), 60));
     }
   }
   return out;
 }
 
-/// The vocabulary that goes with these merges in OpenAI's CLIP (clip/simple_tokenizer.py): the letters of all bytes in the
-/// order of GPT-2's table, the same at a word's end, every merge, begin and end.
+/// The vocabulary that goes with these merges in OpenAI's CLIP (clip/simple_tokenizer.py): the letters of all bytes in
+/// the order of GPT-2's table, the same at a word's end, every merge, begin and end.
 ClipBpe::Vocabulary vocabulary_of(const ClipBpe::Merges& merges) {
   std::vector<std::string> printable, others;
   const auto letters = ClipBpe::byte_letters();
@@ -121,8 +116,7 @@ std::unique_ptr<ClipBpe> ClipBpe::open(const fs::path& folder) {
   if (const fs::path file = folder / "tokenizer.json"; fs::exists(file)) {
     const Json json = io::load_json(file, {.max_bytes = kMaxFileBytes, .max_depth = 32});
     const std::string where = file.string();
-    if (!json.is_object() || !json.contains("model") || !json.at("model").is_object())
-      fail(where, "no model");
+    if (!json.is_object() || !json.contains("model") || !json.at("model").is_object()) fail(where, "no model");
     const Json& model = json.at("model");
     if (model.contains("type") && model.at("type") != "BPE") {
       fail(where, "model type: wanted BPE, got " + io::printable(model.at("type").dump(), 40));
@@ -142,15 +136,12 @@ std::unique_ptr<ClipBpe> ClipBpe::open(const fs::path& folder) {
   }
   if (!fs::exists(merges)) {
     throw Error(ErrorCode::bad_input,
-                "bad tokenizer: " + folder.string() +
-                    ": wanted vocab.json and merges.txt, or tokenizer.json",
+                "bad tokenizer: " + folder.string() + ": wanted vocab.json and merges.txt, or tokenizer.json",
                 "download the whole tokenizer folder of the model");
   }
   return std::make_unique<ClipBpe>(
-      read_vocabulary(io::load_json(vocabulary, {.max_bytes = kMaxFileBytes, .max_depth = 2}),
-                      vocabulary.string()),
-      read_merges_file(merges), read_settings(folder, clip_defaults(), nullptr),
-      vocabulary.string());
+      read_vocabulary(io::load_json(vocabulary, {.max_bytes = kMaxFileBytes, .max_depth = 2}), vocabulary.string()),
+      read_merges_file(merges), read_settings(folder, clip_defaults(), nullptr), vocabulary.string());
 }
 
 }  // namespace t2v::text

@@ -12,15 +12,15 @@
 namespace t2v::text {
 
 struct PromptChunk {
-  std::vector<int64_t> ids;     ///< [L]: begin + tokens + end + padding
-  std::vector<uint8_t> mask;    ///< [L], 1 = a real token
-  std::vector<float> weights;   ///< [L], 1 for all but the prompt's own tokens
-  bool has_weights = false;     ///< some weight is not 1
+  std::vector<int64_t> ids;    ///< [L]: begin + tokens + end + padding
+  std::vector<uint8_t> mask;   ///< [L], 1 = a real token
+  std::vector<float> weights;  ///< [L], 1 for all but the prompt's own tokens
+  bool has_weights = false;    ///< some weight is not 1
 };
 
-/// Chunks as AUTOMATIC1111's web UI makes them (modules/sd_hijack_clip.py tokenize_line): 75 tokens each where the encoder
-/// has 77 places; one that would end inside a phrase ends after the comma before it, if that is at most 20 tokens back.
-/// Never empty. Only for tokenizers with a begin and an end.
+/// Chunks as AUTOMATIC1111's web UI makes them (modules/sd_hijack_clip.py tokenize_line): 75 tokens each where the
+/// encoder has 77 places; one that would end inside a phrase ends after the comma before it, if that is at most 20
+/// tokens back. Never empty. Only for tokenizers with a begin and an end.
 std::vector<PromptChunk> chunk_prompt(const Tokenizer& tokenizer, const std::vector<PromptPart>& parts);
 
 /// One chunk of `length` places (0: the tokenizer's); what does not fit is left out, `left_out` counts it.

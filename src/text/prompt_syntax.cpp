@@ -36,7 +36,8 @@ std::optional<Weight> weight_at(std::string_view text) {
   if (at < text.size() && text[at] == '+') ++at;  // from_chars knows no plus
   const size_t begin = at;
   double value = 0;
-  const auto [end, error] = std::from_chars(text.data() + begin, text.data() + text.size(), value, std::chars_format::fixed);
+  const auto [end, error] =
+      std::from_chars(text.data() + begin, text.data() + text.size(), value, std::chars_format::fixed);
   if (error != std::errc{} || !std::isfinite(value)) return std::nullopt;
   at = static_cast<size_t>(end - text.data());
   while (at < text.size() && is_blank(text[at])) ++at;
@@ -153,7 +154,8 @@ PromptSyntax prompt_syntax(std::string_view name) {
   if (name.empty() || name == "auto") return PromptSyntax::automatic;
   if (name == "plain") return PromptSyntax::plain;
   if (name == "weighted") return PromptSyntax::weighted;
-  throw Error(ErrorCode::usage, "bad value: --prompt-syntax: wanted auto, plain or weighted, got '" + std::string(name) + "'");
+  throw Error(ErrorCode::usage,
+              "bad value: --prompt-syntax: wanted auto, plain or weighted, got '" + std::string(name) + "'");
 }
 
 bool is_weighted(std::string_view prompt, PromptSyntax syntax) {

@@ -32,8 +32,7 @@ struct NamedTokens {
 
 struct TokenizerSettings {
   NamedTokens named = {};
-  std::vector<AddedToken> added =
-      {};  ///< in the order of adding; the last of the same content wins
+  std::vector<AddedToken> added = {};                 ///< in the order of adding; the last of the same content wins
   std::optional<std::vector<NamedToken>> extra = {};  ///< extra_special_tokens of the files
   int64_t model_max_length = 0;                       ///< 0: absent or "unlimited"
   int64_t extra_ids = 100;                            ///< T5's sentinels
@@ -45,7 +44,6 @@ TokenizerSettings read_settings(const std::filesystem::path& folder, NamedTokens
                                 const io::Json* added_tokens);
 
 /// The tokens to add, in order: those of the files, then named ones, then `extra`.
-std::vector<AddedToken> tokens_to_add(const TokenizerSettings& settings,
-                                      const std::vector<NamedToken>& extra);
+std::vector<AddedToken> tokens_to_add(const TokenizerSettings& settings, const std::vector<NamedToken>& extra);
 
 }  // namespace t2v::text

@@ -14,15 +14,13 @@ namespace t2v::text {
 namespace {
 
 constexpr std::string_view kSpaceMark = "\u2581";  // SentencePiece's sign for a space
-constexpr size_t kUnknownId = 2;  // fixed by T5Tokenizer, whatever the model file says
-constexpr int64_t kT5Length =
-    512;  // T5's training length; used when no tokenizer_config.json says it
+constexpr size_t kUnknownId = 2;                   // fixed by T5Tokenizer, whatever the model file says
+constexpr int64_t kT5Length = 512;                 // T5's training length; used when no tokenizer_config.json says it
 
 }  // namespace
 
-SpmTokenizer::SpmTokenizer(Unigram::Pieces pieces, const std::string& charsmap,
-                           const TokenizerSettings& settings, const std::vector<NamedToken>& extra,
-                           const std::string& where)
+SpmTokenizer::SpmTokenizer(Unigram::Pieces pieces, const std::string& charsmap, const TokenizerSettings& settings,
+                           const std::vector<NamedToken>& extra, const std::string& where)
     : where_(where),
       unigram_(std::move(pieces), kUnknownId, where),
       vocab_size_(static_cast<int64_t>(unigram_.size())),
@@ -35,8 +33,7 @@ SpmTokenizer::SpmTokenizer(Unigram::Pieces pieces, const std::string& charsmap,
   const auto normalize = [this](std::string_view text) {
     return charsmap_ ? charsmap_->normalize(text) : std::string(text);
   };
-  added_ = std::make_unique<AddedVocabulary>(tokens_to_add(settings, extra), find, vocab_size_,
-                                             normalize);
+  added_ = std::make_unique<AddedVocabulary>(tokens_to_add(settings, extra), find, vocab_size_, normalize);
   for (const auto& [id, token] : added_->by_id()) {
     vocab_size_ = std::max(vocab_size_, id + 1);
   }
@@ -76,8 +73,8 @@ Tokenizer::Frame SpmTokenizer::frame() const {
 Tokens SpmTokenizer::encode(std::string_view prompt, int64_t max_length) const {
   if (max_length == 0) max_length = model_max_length_ > 0 ? model_max_length_ : kT5Length;
   if (max_length < 1) {
-    throw Error(ErrorCode::usage, "prompt: wanted room for at least 1 token, got a limit of " +
-                                      std::to_string(max_length));
+    throw Error(ErrorCode::usage,
+                "prompt: wanted room for at least 1 token, got a limit of " + std::to_string(max_length));
   }
   Tokens out;
   for (const Token& token : tokens_of(prompt)) {
@@ -85,9 +82,7 @@ Tokens SpmTokenizer::encode(std::string_view prompt, int64_t max_length) const {
     if (kept) {
       out.ids.push_back(token.id);
     } else {
-      out.truncated += token.text.starts_with(kSpaceMark)
-                           ? ' ' + token.text.substr(kSpaceMark.size())
-                           : token.text;
+      out.truncated += token.text.starts_with(kSpaceMark) ? ' ' + token.text.substr(kSpaceMark.size()) : token.text;
     }
     if (token.id == static_cast<int64_t>(kUnknownId)) ++out.unknown;
   }

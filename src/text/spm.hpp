@@ -29,9 +29,8 @@ class SpmTokenizer final : public Tokenizer {
 
   /// `extra`: tokens to find in the prompt besides those of the settings. `charsmap`: empty = no
   /// normalisation.
-  SpmTokenizer(Unigram::Pieces pieces, const std::string& charsmap,
-               const TokenizerSettings& settings, const std::vector<NamedToken>& extra,
-               const std::string& where);
+  SpmTokenizer(Unigram::Pieces pieces, const std::string& charsmap, const TokenizerSettings& settings,
+               const std::vector<NamedToken>& extra, const std::string& where);
 
   Tokens encode(std::string_view prompt, int64_t max_length = 0) const override;
   int64_t vocab_size() const override { return vocab_size_; }

@@ -32,8 +32,8 @@ NamedTokens t5_defaults() {
 std::string sentinel(int64_t index) { return "<extra_id_" + std::to_string(index) + ">"; }
 
 bool names_sentinels(const std::vector<NamedToken>& tokens) {
-  return std::ranges::any_of(
-      tokens, [](const NamedToken& t) { return t.content.find("<extra_id_") != t.content.npos; });
+  return std::ranges::any_of(tokens,
+                             [](const NamedToken& t) { return t.content.find("<extra_id_") != t.content.npos; });
 }
 
 void append_sentinels(std::vector<NamedToken>& tokens, int64_t count) {
@@ -43,8 +43,7 @@ void append_sentinels(std::vector<NamedToken>& tokens, int64_t count) {
 }
 
 std::string decode_base64(std::string_view text, const std::string& where) {
-  constexpr std::string_view kAlphabet =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   while (text.ends_with('=')) {
     text.remove_suffix(1);
   }
@@ -75,8 +74,7 @@ std::string charsmap_of(const Json& json, const std::string& where) {
     if (map == part.end() || !map->is_string()) return {};
     return decode_base64(map->get_ref<const std::string&>(), where);
   };
-  if (!normalizer.contains("normalizers") || !normalizer.at("normalizers").is_array())
-    return read(normalizer);
+  if (!normalizer.contains("normalizers") || !normalizer.at("normalizers").is_array()) return read(normalizer);
   for (const Json& part : normalizer.at("normalizers")) {
     if (std::string map = read(part); !map.empty()) return map;
   }
@@ -96,10 +94,8 @@ Unigram::Pieces read_pieces(const Json& model, const std::string& where) {
     }
     pieces.emplace_back(row[0].get<std::string>(), row[1].get<double>());
     const auto& [text, score] = pieces.back();
-    if (text.size() > kMaxPieceBytes)
-      fail(where, "a piece of " + std::to_string(text.size()) + " bytes");
-    if (!std::isfinite(score))
-      fail(where, "piece '" + io::printable(text, 40) + "': its score is not a number");
+    if (text.size() > kMaxPieceBytes) fail(where, "a piece of " + std::to_string(text.size()) + " bytes");
+    if (!std::isfinite(score)) fail(where, "piece '" + io::printable(text, 40) + "': its score is not a number");
   }
   return pieces;
 }
@@ -107,17 +103,15 @@ Unigram::Pieces read_pieces(const Json& model, const std::string& where) {
 /// T5Tokenizer's extra tokens when it is built from tokenizer.json: those of the files, or the
 /// sentinels.
 std::unique_ptr<SpmTokenizer> open_json(const fs::path& folder, const fs::path& file) {
-  const Json json = io::load_json(
-      file, {.max_bytes = kMaxModelBytes, .max_depth = 32, .max_items = size_t{2} << 20});
+  const Json json = io::load_json(file, {.max_bytes = kMaxModelBytes, .max_depth = 32, .max_items = size_t{2} << 20});
   const std::string where = file.string();
-  if (!json.is_object() || !json.contains("model") || !json.at("model").is_object())
-    fail(where, "no model");
+  if (!json.is_object() || !json.contains("model") || !json.at("model").is_object()) fail(where, "no model");
   const Json* added = json.contains("added_tokens") ? &json.at("added_tokens") : nullptr;
   const TokenizerSettings settings = read_settings(folder, t5_defaults(), added);
   std::vector<NamedToken> extra = settings.extra.value_or(std::vector<NamedToken>{});
   if (!settings.extra) append_sentinels(extra, settings.extra_ids);
-  return std::make_unique<SpmTokenizer>(read_pieces(json.at("model"), where),
-                                        charsmap_of(json, where), settings, extra, where);
+  return std::make_unique<SpmTokenizer>(read_pieces(json.at("model"), where), charsmap_of(json, where), settings, extra,
+                                        where);
 }
 
 /// From spiece.model: its control and user-defined pieces are found in the prompt too, and the
@@ -131,9 +125,9 @@ std::unique_ptr<SpmTokenizer> open_model(const fs::path& folder, const fs::path&
   pieces.reserve(model.pieces.size() + static_cast<size_t>(settings.extra_ids));
   for (SpmPiece& piece : model.pieces) {
     if (piece.type == PieceType::control || piece.type == PieceType::user_defined) {
-      extra.push_back({piece.text, AddedToken{.content = piece.text,
-                                              .normalized = false,
-                                              .special = piece.type == PieceType::control}});
+      extra.push_back(
+          {piece.text,
+           AddedToken{.content = piece.text, .normalized = false, .special = piece.type == PieceType::control}});
     }
     pieces.emplace_back(std::move(piece.text), static_cast<double>(piece.score));
   }
@@ -141,8 +135,8 @@ std::unique_ptr<SpmTokenizer> open_model(const fs::path& folder, const fs::path&
     pieces.emplace_back(sentinel(i), 0.0);
   }
   if (!names_sentinels(extra)) append_sentinels(extra, settings.extra_ids);
-  return std::make_unique<SpmTokenizer>(std::move(pieces), model.charsmap, settings,
-                                        settings.extra.value_or(extra), file.string());
+  return std::make_unique<SpmTokenizer>(std::move(pieces), model.charsmap, settings, settings.extra.value_or(extra),
+                                        file.string());
 }
 
 }  // namespace
@@ -150,13 +144,11 @@ std::unique_ptr<SpmTokenizer> open_model(const fs::path& folder, const fs::path&
 std::unique_ptr<SpmTokenizer> SpmTokenizer::open(const fs::path& folder) {
   for (const char* name : {"tokenizer.json", "spiece.model", "tokenizer.model"})
     io::refuse_foreign_link(folder / name, folder.parent_path());
-  if (const fs::path file = folder / "tokenizer.json"; fs::exists(file))
-    return open_json(folder, file);
+  if (const fs::path file = folder / "tokenizer.json"; fs::exists(file)) return open_json(folder, file);
   for (const char* name : {"spiece.model", "tokenizer.model"}) {
     if (const fs::path file = folder / name; fs::exists(file)) return open_model(folder, file);
   }
-  throw Error(ErrorCode::bad_input,
-              "bad tokenizer: " + folder.string() + ": wanted spiece.model or tokenizer.json",
+  throw Error(ErrorCode::bad_input, "bad tokenizer: " + folder.string() + ": wanted spiece.model or tokenizer.json",
               "download the whole tokenizer folder of the model");
 }
 

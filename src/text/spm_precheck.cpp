@@ -41,28 +41,17 @@ class Message {
     Field field{.id = static_cast<uint32_t>(tag >> 3), .wire_type = static_cast<uint32_t>(tag & 7)};
     if (tag >> 3 == 0 || tag >> 32 != 0) fail("a field number out of range");
     switch (field.wire_type) {
-      case kVarint:
-        field.number = varint();
-        break;
-      case kFixed64:
-        field.number = fixed(8);
-        break;
-      case kFixed32:
-        field.number = fixed(4);
-        break;
-      case kBytes:
-        field.bytes = take(varint());
-        break;
-      default:
-        fail("wire type " + std::to_string(field.wire_type) + " of field " +
-             std::to_string(field.id));
+      case kVarint: field.number = varint(); break;
+      case kFixed64: field.number = fixed(8); break;
+      case kFixed32: field.number = fixed(4); break;
+      case kBytes: field.bytes = take(varint()); break;
+      default: fail("wire type " + std::to_string(field.wire_type) + " of field " + std::to_string(field.id));
     }
     return field;
   }
 
   [[noreturn]] void fail(const std::string& what) const {
-    throw Error(ErrorCode::bad_input,
-                "bad tokenizer: " + where_ + ": not a SentencePiece model: " + what,
+    throw Error(ErrorCode::bad_input, "bad tokenizer: " + where_ + ": not a SentencePiece model: " + what,
                 "download the file again");
   }
 
@@ -114,8 +103,7 @@ SpmPiece read_piece(std::string_view bytes, const std::string& where) {
     if (field->id == 1) {
       piece.text = message.bytes_of(*field);
     } else if (field->id == 2) {
-      piece.score =
-          std::bit_cast<float>(static_cast<uint32_t>(message.number_of(*field, kFixed32)));
+      piece.score = std::bit_cast<float>(static_cast<uint32_t>(message.number_of(*field, kFixed32)));
     } else if (field->id == 3) {
       const uint64_t type = message.number_of(*field, kVarint);
       if (type < 1 || type > 6) message.fail("piece type " + std::to_string(type));
@@ -141,8 +129,7 @@ void check_trainer(std::string_view bytes, const std::string& where) {
     const uint64_t type = message.number_of(*field, kVarint);
     if (type != kUnigram) {
       throw Error(ErrorCode::unsupported, "tokenizer not supported: " + where +
-                                              ": wanted a unigram model (type 1), got type " +
-                                              std::to_string(type));
+                                              ": wanted a unigram model (type 1), got type " + std::to_string(type));
     }
   }
 }
@@ -153,8 +140,7 @@ void read_normalizer(std::string_view bytes, const std::string& where, std::stri
   while (const auto field = message.next()) {
     if (field->id != 2) continue;
     const std::string_view map = message.bytes_of(*field);
-    if (map.size() > kMaxCharsmapBytes)
-      message.fail("a charsmap of " + std::to_string(map.size()) + " bytes");
+    if (map.size() > kMaxCharsmapBytes) message.fail("a charsmap of " + std::to_string(map.size()) + " bytes");
     charsmap = map;
   }
 }
@@ -166,8 +152,7 @@ SpmModel read_spm_model(std::string_view bytes, const std::string& where) {
   SpmModel model;
   while (const auto field = message.next()) {
     if (field->id == 1) {
-      if (model.pieces.size() == kMaxPieces)
-        message.fail("more than " + std::to_string(kMaxPieces) + " pieces");
+      if (model.pieces.size() == kMaxPieces) message.fail("more than " + std::to_string(kMaxPieces) + " pieces");
       model.pieces.push_back(read_piece(message.bytes_of(*field), where));
     } else if (field->id == 2) {
       check_trainer(message.bytes_of(*field), where);
@@ -179,8 +164,7 @@ SpmModel read_spm_model(std::string_view bytes, const std::string& where) {
   std::unordered_set<std::string_view> seen;
   seen.reserve(model.pieces.size());
   for (const SpmPiece& piece : model.pieces) {
-    if (!seen.insert(piece.text).second)
-      message.fail("piece '" + io::printable(piece.text, 40) + "' appears twice");
+    if (!seen.insert(piece.text).second) message.fail("piece '" + io::printable(piece.text, 40) + "' appears twice");
   }
   return model;
 }

@@ -12,14 +12,7 @@
 
 namespace t2v::text {
 
-enum class PieceType {
-  normal = 1,
-  unknown = 2,
-  control = 3,
-  user_defined = 4,
-  unused = 5,
-  byte = 6
-};
+enum class PieceType { normal = 1, unknown = 2, control = 3, user_defined = 4, unused = 5, byte = 6 };
 
 struct SpmPiece {
   std::string text;

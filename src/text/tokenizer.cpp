@@ -17,12 +17,8 @@ struct Row {
   std::unique_ptr<Tokenizer> (*open)(const std::filesystem::path&);
 };
 
-std::unique_ptr<Tokenizer> open_clip(const std::filesystem::path& folder) {
-  return ClipBpe::open(folder);
-}
-std::unique_ptr<Tokenizer> open_spm(const std::filesystem::path& folder) {
-  return SpmTokenizer::open(folder);
-}
+std::unique_ptr<Tokenizer> open_clip(const std::filesystem::path& folder) { return ClipBpe::open(folder); }
+std::unique_ptr<Tokenizer> open_spm(const std::filesystem::path& folder) { return SpmTokenizer::open(folder); }
 
 constexpr std::array<Row, 4> kRows{{{"CLIPTokenizer", open_clip},
                                     {"CLIPTokenizerFast", open_clip},
@@ -31,17 +27,15 @@ constexpr std::array<Row, 4> kRows{{{"CLIPTokenizer", open_clip},
 
 }  // namespace
 
-std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder,
-                                          std::string_view class_name) {
+std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder, std::string_view class_name) {
   std::vector<std::string> known;
   for (const Row& row : kRows) {
     if (row.class_name == class_name) return row.open(folder);
     known.emplace_back(row.class_name);
   }
-  throw Error(
-      ErrorCode::unsupported,
-      "tokenizer not supported: " + folder.string() + ": class '" + std::string(class_name) + "'",
-      did_you_mean(class_name, known));
+  throw Error(ErrorCode::unsupported,
+              "tokenizer not supported: " + folder.string() + ": class '" + std::string(class_name) + "'",
+              did_you_mean(class_name, known));
 }
 
 }  // namespace t2v::text

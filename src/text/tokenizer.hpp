@@ -31,8 +31,8 @@ class Tokenizer {
   /// What encode() puts around them. -1: this tokenizer has none.
   struct Frame {
     int64_t begin = -1, end = -1, pad = -1;
-    int64_t comma = -1;   ///< the token of a comma that ends a word; only where prompts are read in chunks
-    int64_t length = 0;   ///< max_length when none is given
+    int64_t comma = -1;  ///< the token of a comma that ends a word; only where prompts are read in chunks
+    int64_t length = 0;  ///< max_length when none is given
   };
   virtual Frame frame() const = 0;
 };
@@ -40,7 +40,6 @@ class Tokenizer {
 /// Opens a tokenizer folder (CLIPTokenizer: vocab.json + merges.txt; T5Tokenizer: spiece.model;
 /// either: tokenizer.json). `class_name` is model_index.json's ("CLIPTokenizer", "T5Tokenizer",
 /// "T5TokenizerFast", ...).
-std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder,
-                                          std::string_view class_name);
+std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& folder, std::string_view class_name);
 
 }  // namespace t2v::text

@@ -42,8 +42,7 @@ constexpr LateCase kLateCases[] = {{0x1C89, 0x1C89, 1, 1},      {0xA7CB, 0xA7CB,
 
 char32_t lower_one(char32_t code_point) {
   for (const LateCase& row : kLateCases) {
-    if (code_point >= row.first && code_point <= row.last &&
-        (code_point - row.first) % row.step == 0) {
+    if (code_point >= row.first && code_point <= row.last && (code_point - row.first) % row.step == 0) {
       return static_cast<char32_t>(static_cast<int32_t>(code_point) + row.offset);
     }
   }
@@ -61,9 +60,8 @@ void append_nfc(std::string& out, std::string_view text) {
   }
   utf8proc_uint8_t* mapped = nullptr;
   const utf8proc_ssize_t length =
-      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                   static_cast<utf8proc_ssize_t>(text.size()), &mapped,
-                   static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
+                   &mapped, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(mapped, &std::free);
   if (length == UTF8PROC_ERROR_NOMEM) throw std::bad_alloc();
   T2V_CHECK(length >= 0, "text for NFC must be valid UTF-8");
@@ -73,9 +71,7 @@ void append_nfc(std::string& out, std::string_view text) {
 }  // namespace
 
 CodePoint first_code_point(std::string_view text) {
-  const auto byte = [&](size_t i) {
-    return static_cast<char32_t>(static_cast<unsigned char>(text[i]));
-  };
+  const auto byte = [&](size_t i) { return static_cast<char32_t>(static_cast<unsigned char>(text[i])); };
   const char32_t lead = byte(0);
   const size_t bytes = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
   T2V_CHECK(bytes <= text.size(), "text must be valid UTF-8");
@@ -118,11 +114,8 @@ bool is_space(char32_t code_point) {
     case 0x2029:
     case 0x202F:
     case 0x205F:
-    case 0x3000:
-      return true;
-    default:
-      return (code_point >= 0x09 && code_point <= 0x0D) ||
-             (code_point >= 0x2000 && code_point <= 0x200A);
+    case 0x3000: return true;
+    default: return (code_point >= 0x09 && code_point <= 0x0D) || (code_point >= 0x2000 && code_point <= 0x200A);
   }
 }
 
@@ -150,12 +143,10 @@ std::string lower(std::string_view text) {
   out.reserve(text.size());
   while (!text.empty()) {
     const CodePoint point = first_code_point(text);
-    if (point.value ==
-        0x130) {  // capital I with dot above: SpecialCasing.txt, the only unconditional row
+    if (point.value == 0x130) {  // capital I with dot above: SpecialCasing.txt, the only unconditional row
       out += "i\u0307";
     } else if (point.value < 0x80) {
-      out += static_cast<char>(point.value >= 'A' && point.value <= 'Z' ? point.value + 32
-                                                                        : point.value);
+      out += static_cast<char>(point.value >= 'A' && point.value <= 'Z' ? point.value + 32 : point.value);
     } else {
       append_utf8(out, lower_one(point.value));
     }

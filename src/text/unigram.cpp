@@ -14,18 +14,15 @@ namespace {
 // What an unknown character costs below the lowest score (SentencePiece's kUnkPenalty).
 constexpr double kUnknownPenalty = 10.0;
 
-unsigned char byte_at(std::string_view text, size_t at) {
-  return static_cast<unsigned char>(text[at]);
-}
+unsigned char byte_at(std::string_view text, size_t at) { return static_cast<unsigned char>(text[at]); }
 
 }  // namespace
 
-Unigram::Unigram(Pieces pieces, size_t unk_id, const std::string& where)
-    : pieces_(std::move(pieces)), unk_id_(unk_id) {
+Unigram::Unigram(Pieces pieces, size_t unk_id, const std::string& where) : pieces_(std::move(pieces)), unk_id_(unk_id) {
   if (unk_id_ >= pieces_.size()) {
-    throw Error(ErrorCode::bad_input,
-                "bad tokenizer: " + where + ": wanted more than " + std::to_string(unk_id_) +
-                    " pieces (the unknown one has that id), got " + std::to_string(pieces_.size()));
+    throw Error(ErrorCode::bad_input, "bad tokenizer: " + where + ": wanted more than " + std::to_string(unk_id_) +
+                                          " pieces (the unknown one has that id), got " +
+                                          std::to_string(pieces_.size()));
   }
   double lowest = std::numeric_limits<double>::infinity();
   ids_.reserve(pieces_.size());
@@ -62,8 +59,7 @@ std::vector<Unigram::Node> Unigram::best_path(std::string_view word) const {
     const size_t character = first_code_point(word.substr(start)).bytes;
     const auto offer = [&](size_t length, size_t id, double score) {
       Node& node = nodes[start + length];
-      if (node.start == kUnreached || score_here + score > node.score)
-        node = {score_here + score, start, id};
+      if (node.start == kUnreached || score_here + score > node.score) node = {score_here + score, start, id};
     };
     bool has_character = false;
     auto [low, high] = by_first_byte_[byte_at(word, start)];
@@ -98,8 +94,7 @@ std::vector<Unigram::Piece> Unigram::encode(std::string_view word) const {
   const auto close_run = [&](size_t start) {
     if (unknown_end == 0) return;
     const std::string_view run = word.substr(start, unknown_end - start);
-    const auto known =
-        ids_.find(run);  // as the library does: the joined run is looked up once more
+    const auto known = ids_.find(run);  // as the library does: the joined run is looked up once more
     out.push_back({static_cast<int64_t>(known == ids_.end() ? unk_id_ : known->second), run});
     unknown_end = 0;
   };

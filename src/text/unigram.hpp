@@ -19,8 +19,7 @@ namespace t2v::text {
 /// Immutable after construction; safe to share.
 class Unigram {
  public:
-  using Pieces =
-      std::vector<std::pair<std::string, double>>;  // text and score; the index is the id
+  using Pieces = std::vector<std::pair<std::string, double>>;  // text and score; the index is the id
 
   /// Of pieces with equal text the last one counts. Throws Error{bad_input} when `unk_id` is
   /// outside the vocabulary.

@@ -99,14 +99,13 @@ class Reader {
 
 }  // namespace
 
-Reading read_prompt(const Vocabulary& vocabulary, std::string_view prompt) {
-  return Reader(vocabulary).read(prompt);
-}
+Reading read_prompt(const Vocabulary& vocabulary, std::string_view prompt) { return Reader(vocabulary).read(prompt); }
 
 std::string vocabulary_warning(const Vocabulary& vocabulary, std::string_view model, std::string_view prompt) {
   if (vocabulary.known.empty()) return {};
   const Reading reading = read_prompt(vocabulary, prompt);
-  if (reading.unknown.empty() && (reading.any_known || prompt.find_first_not_of(" \t\n") == std::string_view::npos)) return {};
+  if (reading.unknown.empty() && (reading.any_known || prompt.find_first_not_of(" \t\n") == std::string_view::npos))
+    return {};
   const std::string known = vocabulary.note.empty() ? "" : "; it knows " + vocabulary.note;
   const std::string who = "the model " + std::string(model);
   if (reading.unknown.empty()) return "prompt: no word of it means anything to " + who + known;

@@ -21,8 +21,8 @@ namespace {
 
 using test::formula_tensor;
 
-/// What valgrind counts, and writes down under `name`: it instruments nothing else, which would take longer than the runs.
-/// A call through a pointer, so that no compiler moves work across its border.
+/// What valgrind counts, and writes down under `name`: it instruments nothing else, which would take longer than the
+/// runs. A call through a pointer, so that no compiler moves work across its border.
 [[gnu::noinline]] void counted_region([[maybe_unused]] const char* name, const std::function<void()>& work) {
 #ifdef CALLGRIND_START_INSTRUMENTATION
   CALLGRIND_START_INSTRUMENTATION;

@@ -41,7 +41,8 @@ void convolution(benchmark::State& state, const k::ConvolutionShape& s, bool gat
   const int64_t pixels = s.images * s.height * s.width;
   const Floats x = noise(pixels * s.channels[0]), beside = noise(pixels * s.channels[1] + 1);
   const Floats weight = noise(s.outputs * s.depth()), bias = noise(s.outputs);
-  Floats packed(static_cast<size_t>(k::packed_size(s.outputs, s.depth()))), out(static_cast<size_t>(s.rows() * s.outputs));
+  Floats packed(static_cast<size_t>(k::packed_size(s.outputs, s.depth()))),
+      out(static_cast<size_t>(s.rows() * s.outputs));
   k::pack(weight.data(), packed.data(), s.outputs, s.depth(), gated);
   const auto tasks = k::convolution_tasks(s);
   for (auto _ : state) {
@@ -54,7 +55,8 @@ void convolution(benchmark::State& state, const k::ConvolutionShape& s, bool gat
 void winograd(benchmark::State& state, const k::ConvolutionShape& s) {
   const int64_t channels = s.channels[0];
   const Floats x = noise(s.images * s.height * s.width * channels), weight = noise(s.outputs * s.depth());
-  Floats packed(static_cast<size_t>(k::winograd_size(channels, s.outputs))), out(static_cast<size_t>(s.rows() * s.outputs));
+  Floats packed(static_cast<size_t>(k::winograd_size(channels, s.outputs))),
+      out(static_cast<size_t>(s.rows() * s.outputs));
   k::winograd_pack(weight.data(), packed.data(), channels, s.outputs);
   for (auto _ : state) k::winograd_cpu({x.data(), nullptr}, packed.data(), out.data(), s, {}, 0, k::winograd_tasks(s));
   rate(state, "FLOP/s", 2 * s.rows() * s.outputs * s.depth());  // of the plain convolution, to compare with its row
@@ -64,12 +66,25 @@ k::ConvolutionShape linear(int64_t rows, int64_t in, int64_t out) {
   return {.width = rows, .channels = {in, 0}, .out_width = rows, .outputs = out};
 }
 k::ConvolutionShape spatial(int64_t images, int64_t side, int64_t in, int64_t out) {
-  return {.images = images, .height = side, .width = side, .channels = {in, 0}, .kernel = {3, 3}, .padding = {1, 1},
-          .out_height = side, .out_width = side, .outputs = out};
+  return {.images = images,
+          .height = side,
+          .width = side,
+          .channels = {in, 0},
+          .kernel = {3, 3},
+          .padding = {1, 1},
+          .out_height = side,
+          .out_width = side,
+          .outputs = out};
 }
 k::ConvolutionShape temporal(int64_t frames, int64_t pixels, int64_t channels) {
-  return {.height = frames, .width = pixels, .channels = {channels, 0}, .kernel = {3, 1}, .padding = {1, 0},
-          .out_height = frames, .out_width = pixels, .outputs = channels};
+  return {.height = frames,
+          .width = pixels,
+          .channels = {channels, 0},
+          .kernel = {3, 1},
+          .padding = {1, 0},
+          .out_height = frames,
+          .out_width = pixels,
+          .outputs = channels};
 }
 
 void group_norm(benchmark::State& state, const k::GroupNormShape& s) {
@@ -80,7 +95,8 @@ void group_norm(benchmark::State& state, const k::GroupNormShape& s) {
   const k::GroupNormData data{{x.data(), nullptr}, weight.data(), bias.data(), out.data()};
   for (auto _ : state) {
     for (int64_t image = 0; image < s.images; ++image) {
-      for (int64_t i = 0; i < k::norm_chunks(s); ++i) k::group_norm_sums(data, s, image, i, &sums[static_cast<size_t>(i * 2 * all)]);
+      for (int64_t i = 0; i < k::norm_chunks(s); ++i)
+        k::group_norm_sums(data, s, image, i, &sums[static_cast<size_t>(i * 2 * all)]);
       k::group_norm_affine(data, s, image, sums.data(), affine.data());
       for (int64_t i = 0; i < k::norm_chunks(s); ++i) k::group_norm_apply(data, s, image, i, affine.data());
     }

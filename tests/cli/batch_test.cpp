@@ -21,8 +21,7 @@ class Batch : public testing_support::CommandTest {
   static std::vector<std::string> statuses(const std::string& out) {
     std::vector<std::string> all;
     std::istringstream in(out);
-    for (std::string line; std::getline(in, line);)
-      all.push_back(io::parse_json(line, "out")["status"]);
+    for (std::string line; std::getline(in, line);) all.push_back(io::parse_json(line, "out")["status"]);
     return all;
   }
 };
@@ -40,16 +39,14 @@ TEST_F(Batch, a_prompt_a_line_makes_numbered_files_with_one_load) {
 
 TEST_F(Batch, Row83_one_bad_job_is_told_and_does_not_stop_the_others) {
   const std::string jobs =
-      write_file("jobs.jsonl",
-                 "{\"prompt\":\"a\",\"output\":\"" + file("a.y4m") + "\"}\n" +
-                     "{\"prompt\":\"b\",\"stpes\":3,\"output\":\"" + file("b.y4m") + "\"}\n" +
-                     "not json\n" + "{\"prompt\":\"c\",\"steps\":2000,\"output\":\"" +
-                     file("c.y4m") + "\"}\n" + "{\"prompt\":\"d\",\"output\":\"" + file("a.y4m") +
-                     "\"}\n" + "{\"prompt\":\"e\",\"output\":\"" + file("e.y4m") + "\"}\n");
+      write_file("jobs.jsonl", "{\"prompt\":\"a\",\"output\":\"" + file("a.y4m") + "\"}\n" +
+                                   "{\"prompt\":\"b\",\"stpes\":3,\"output\":\"" + file("b.y4m") + "\"}\n" +
+                                   "not json\n" + "{\"prompt\":\"c\",\"steps\":2000,\"output\":\"" + file("c.y4m") +
+                                   "\"}\n" + "{\"prompt\":\"d\",\"output\":\"" + file("a.y4m") + "\"}\n" +
+                                   "{\"prompt\":\"e\",\"output\":\"" + file("e.y4m") + "\"}\n");
   const CommandResult result = run({"batch", jobs});
   EXPECT_EQ(result.code, 8);
-  EXPECT_THAT(statuses(result.out),
-              ElementsAre("done", "failed", "failed", "failed", "failed", "done"));
+  EXPECT_THAT(statuses(result.out), ElementsAre("done", "failed", "failed", "failed", "failed", "done"));
   EXPECT_THAT(result.out, HasSubstr("did you mean 'steps'?"));
   EXPECT_THAT(result.err, HasSubstr("t2v: error: batch: wanted 6 jobs done, got 4 failed\nhint: "));
   EXPECT_THAT(listing(), Contains("e.y4m"));
@@ -68,15 +65,13 @@ TEST_F(Batch, Row84_resume_skips_what_is_done_and_still_whole) {
 
 TEST_F(Batch, Row85_a_torn_journal_line_costs_one_job_at_most) {
   const std::string jobs = write_file("jobs.txt", "a\nb\n");
-  const std::vector<std::string> line{"batch", jobs,       "-o", file("%d.y4m"),
-                                      "-y",    "--resume", "-s", "1"};
+  const std::vector<std::string> line{"batch", jobs, "-o", file("%d.y4m"), "-y", "--resume", "-s", "1"};
   run(line);
   const std::string journal = testing_support::read_all(jobs + ".journal.jsonl");
   write_file("jobs.txt.journal.jsonl", journal.substr(0, journal.size() - 10));
   EXPECT_THAT(statuses(run(line).out), ElementsAre("skipped", "done"));
   EXPECT_THAT(statuses(run(line).out), ElementsAre("skipped", "skipped"));
-  write_file("jobs.txt.journal.jsonl",
-             "\xFF garbage\n[1]\n{\"id\":3,\"status\":\"done\"}\n" + journal);
+  write_file("jobs.txt.journal.jsonl", "\xFF garbage\n[1]\n{\"id\":3,\"status\":\"done\"}\n" + journal);
   EXPECT_THAT(statuses(run(line).out), ElementsAre("skipped", "skipped"));
 }
 
@@ -113,13 +108,11 @@ TEST_F(Batch, Row86_several_processes_share_the_work_without_doubling_any) {
   for (int i = 0; i < 3; ++i) {
     const pid_t child = fork();
     if (child == 0) {
-      dup2(open((file("out") + std::to_string(i)).c_str(), O_WRONLY | O_CREAT, 0600),
-           STDOUT_FILENO);
+      dup2(open((file("out") + std::to_string(i)).c_str(), O_WRONLY | O_CREAT, 0600), STDOUT_FILENO);
       dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
       log::setup(-1, false);  // the program does this before it runs a command
-      _exit(
-          commands::run_command(cli::parse({"batch", jobs, "-o", file("%d.y4m"), "-q", "--resume"}),
-                                testing_support::fake_tools(world_)));
+      _exit(commands::run_command(cli::parse({"batch", jobs, "-o", file("%d.y4m"), "-q", "--resume"}),
+                                  testing_support::fake_tools(world_)));
     }
     children.push_back(child);
   }
@@ -134,8 +127,7 @@ TEST_F(Batch, Row86_several_processes_share_the_work_without_doubling_any) {
       done += status == "done";
   }
   EXPECT_EQ(done, kJobs);
-  for (int i = 1; i <= kJobs; ++i)
-    EXPECT_TRUE(std::filesystem::exists(file(std::to_string(i) + ".y4m"))) << i;
+  for (int i = 1; i <= kJobs; ++i) EXPECT_TRUE(std::filesystem::exists(file(std::to_string(i) + ".y4m"))) << i;
 }
 
 TEST_F(Batch, an_interruption_ends_it) {
@@ -159,8 +151,7 @@ TEST_F(Batch, a_dry_run_plans_every_job_and_writes_nothing) {
 TEST_F(Batch, a_text_file_needs_names_for_its_outputs) {
   const std::string jobs = write_file("jobs.txt", "a\nb\n");
   EXPECT_EQ(run({"batch", jobs}).code, 2);
-  EXPECT_THAT(run({"batch", jobs, "-o", file("one.y4m")}).out,
-              HasSubstr("wanted a name of its own"));
+  EXPECT_THAT(run({"batch", jobs, "-o", file("one.y4m")}).out, HasSubstr("wanted a name of its own"));
 }
 
 }  // namespace

@@ -28,9 +28,26 @@ class Bench : public testing::Test {
 
   /// The row of a part, or null.
   io::Json row(const std::string& part, std::vector<std::string> flags, const std::string& measured = "unet") const {
-    std::vector<std::string> line{std::string(T2V_BINARY_DIR) + "/t2v", "bench", measured, "--json", "-m",
-                                  (folder_ / "model").string(), "--size", "32x32", "--frames", "2", "--steps", "20",
-                                  "--cfg-scale", "3", "--seed", "1", "-t", "1", "-p", "a cat"};
+    std::vector<std::string> line{std::string(T2V_BINARY_DIR) + "/t2v",
+                                  "bench",
+                                  measured,
+                                  "--json",
+                                  "-m",
+                                  (folder_ / "model").string(),
+                                  "--size",
+                                  "32x32",
+                                  "--frames",
+                                  "2",
+                                  "--steps",
+                                  "20",
+                                  "--cfg-scale",
+                                  "3",
+                                  "--seed",
+                                  "1",
+                                  "-t",
+                                  "1",
+                                  "-p",
+                                  "a cat"};
     line.insert(line.end(), flags.begin(), flags.end());
     const auto result = testing_support::run_program(line);
     EXPECT_EQ(result.code, 0) << result.err;
@@ -72,7 +89,8 @@ TEST_F(Bench, times_the_autoencoder_in_both_directions) {
 TEST_F(Bench, says_what_taesd_costs_beside_the_models_own_autoencoder) {
   const io::Json& golden = test::taesd_document()["run"];
   test::write_text(folder_ / "taesd/config.json", golden["config"].dump());
-  test::write_formula_checkpoint(folder_ / "taesd/diffusion_pytorch_model.safetensors", test::read_manifest(golden["tensors"]));
+  test::write_formula_checkpoint(folder_ / "taesd/diffusion_pytorch_model.safetensors",
+                                 test::read_manifest(golden["tensors"]));
   const io::Json tiny = row("taesd", {"--vae", (folder_ / "taesd").string()}, "vae");
   ASSERT_FALSE(tiny.is_null());
   EXPECT_GT(tiny["exact_seconds"].get<double>(), 0);

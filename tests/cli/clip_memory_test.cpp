@@ -37,8 +37,16 @@ class LongClip : public testing::TestWithParam<const char*> {
     if (family == "svd") {
       test::write_svd_checkpoint(path);
       // Few frames decoded at once: many chunks.
-      return {"-m", path, "--image", test::write_picture(folder_, kSide, kSide).string(), "--cfg-scale", "1",
-              "--context", "16", "--decode-chunk", "4"};
+      return {"-m",
+              path,
+              "--image",
+              test::write_picture(folder_, kSide, kSide).string(),
+              "--cfg-scale",
+              "1",
+              "--context",
+              "16",
+              "--decode-chunk",
+              "4"};
     }
     if (family == "modelscope") {
       const io::Json golden = test::pipelines_golden();
@@ -60,8 +68,22 @@ class LongClip : public testing::TestWithParam<const char*> {
 
   Peaks run(const Words& model, int64_t frames) const {
     const std::string output = (folder_ / "clip.y4m").string(), side = std::to_string(kSide);
-    Words words{std::string(T2V_BINARY_DIR) + "/t2v", "-s", "1", "--frames", std::to_string(frames), "--size",
-                side + "x" + side, "--steps", "1", "-t", "1", "-y", "-o", output, "--progress", "json"};
+    Words words{std::string(T2V_BINARY_DIR) + "/t2v",
+                "-s",
+                "1",
+                "--frames",
+                std::to_string(frames),
+                "--size",
+                side + "x" + side,
+                "--steps",
+                "1",
+                "-t",
+                "1",
+                "-y",
+                "-o",
+                output,
+                "--progress",
+                "json"};
     words.insert(words.end(), model.begin(), model.end());
     const auto result = testing_support::run_program(words);
     EXPECT_EQ(result.code, 0) << result.err;

@@ -33,14 +33,12 @@ TEST_F(Commands, generate_writes_the_file_and_prints_seed_and_size) {
   const CommandResult result = run({"-p", "a cat", "-o", file("a.mp4"), "-s", "42"});
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_EQ(result.out, "");
-  EXPECT_THAT(result.err,
-              HasSubstr("seed 42, 32x32, 4 frames at 8 fps, 3 steps of DDIMScheduler, cpu fp32"));
+  EXPECT_THAT(result.err, HasSubstr("seed 42, 32x32, 4 frames at 8 fps, 3 steps of DDIMScheduler, cpu fp32"));
   EXPECT_THAT(listing(), ElementsAre("a.mp4"));
 }
 
 TEST_F(Commands, progress_json_gives_steps_and_a_last_done_event) {
-  const CommandResult result =
-      run({"-p", "x", "-o", file("a.mp4"), "-s", "42", "--progress", "json", "-q"});
+  const CommandResult result = run({"-p", "x", "-o", file("a.mp4"), "-s", "42", "--progress", "json", "-q"});
   const auto events = json_lines(result.err);
   ASSERT_EQ(events.size(), 3U + 4U + 1U) << result.err;
   EXPECT_EQ(events[1]["event"], "step");
@@ -71,8 +69,8 @@ TEST_F(Commands, progress_json_keeps_every_line_an_object_warnings_too) {
 }
 
 TEST_F(Commands, Row92_the_video_records_its_settings_and_from_runs_them_again) {
-  ASSERT_EQ(run({"-p", "a \"cat\"", "-n", "blurry", "-o", file("a.mp4"), "-s", "42", "--cfg", "7.5",
-                 "--frames", "3", "--fps", "12.5"})
+  ASSERT_EQ(run({"-p", "a \"cat\"", "-n", "blurry", "-o", file("a.mp4"), "-s", "42", "--cfg", "7.5", "--frames", "3",
+                 "--fps", "12.5"})
                 .code,
             0);
   const Json info = parsed(run({"info", file("a.mp4"), "--json"}).out);
@@ -97,8 +95,7 @@ TEST_F(Commands, Row92_the_video_records_its_settings_and_from_runs_them_again) 
   EXPECT_EQ(other, settings);
 
   world_.hash = "hash-2";
-  EXPECT_THAT(run({"--from", file("a.mp4"), "-o", file("c.mp4")}).err,
-              HasSubstr("its content differs"));
+  EXPECT_THAT(run({"--from", file("a.mp4"), "-o", file("c.mp4")}).err, HasSubstr("its content differs"));
 }
 
 TEST_F(Commands, loras_are_recorded_with_their_content_and_from_tells_a_change) {
@@ -132,7 +129,8 @@ TEST_F(Commands, loras_are_recorded_with_their_content_and_from_tells_a_change) 
 }
 
 TEST_F(Commands, prompts_by_frame_are_planned_recorded_and_run_again) {
-  const std::vector<std::string> asked{"-p", "a", "--prompt-at", "2:b", "--prompt-syntax", "weighted", "-o", file("a.mp4")};
+  const std::vector<std::string> asked{"-p",       "a",  "--prompt-at", "2:b", "--prompt-syntax",
+                                       "weighted", "-o", file("a.mp4")};
   std::vector<std::string> planned = asked;
   planned.emplace_back("--dry-run");
   EXPECT_THAT(run(planned).out, HasSubstr("from frame 2: b"));
@@ -187,10 +185,7 @@ TEST_F(Commands, a_random_seed_is_printed_and_stored) {
 }
 
 TEST_F(Commands, saved_latents_finish_into_the_same_video) {
-  ASSERT_EQ(
-      run({"-p", "x", "-s", "9", "-o", file("a.y4m"), "--save-latents", file("l.safetensors")})
-          .code,
-      0);
+  ASSERT_EQ(run({"-p", "x", "-s", "9", "-o", file("a.y4m"), "--save-latents", file("l.safetensors")}).code, 0);
   const Json info = parsed(run({"info", file("l.safetensors"), "--json"}).out);
   EXPECT_EQ(info["kind"], "latents");
   EXPECT_EQ(info["shape"], Json::parse("[1,4,4,4,4]"));
@@ -201,8 +196,7 @@ TEST_F(Commands, saved_latents_finish_into_the_same_video) {
   EXPECT_EQ(world_.parts, Parts::decoder) << "decoding needs no denoising network in memory";
   EXPECT_EQ(testing_support::read_all(file("a.y4m")), testing_support::read_all(file("b.y4m")));
   EXPECT_EQ(run({"compare", file("a.y4m"), file("b.y4m"), "--min-psnr", "60"}).code, 0);
-  EXPECT_THAT(run({"compare", file("l.safetensors"), file("l.safetensors")}).out,
-              HasSubstr("max difference 0\n"));
+  EXPECT_THAT(run({"compare", file("l.safetensors"), file("l.safetensors")}).out, HasSubstr("max difference 0\n"));
 }
 
 TEST_F(Commands, compare_says_by_exit_code_whether_the_limit_is_met) {
@@ -211,8 +205,7 @@ TEST_F(Commands, compare_says_by_exit_code_whether_the_limit_is_met) {
   ASSERT_EQ(run({"-p", "x", "-s", "9", "-o", file("c.y4m"), "--frames", "3"}).code, 0);
   EXPECT_EQ(run({"compare", file("a.y4m"), file("b.y4m")}).code, 0);
   EXPECT_EQ(run({"compare", file("a.y4m"), file("b.y4m"), "--min-psnr", "30"}).code, 1);
-  EXPECT_EQ(run({"compare", file("a.y4m"), file("c.y4m"), "--min-psnr", "30"}).code, 1)
-      << "frames are missing";
+  EXPECT_EQ(run({"compare", file("a.y4m"), file("c.y4m"), "--min-psnr", "30"}).code, 1) << "frames are missing";
   const Json report = parsed(run({"compare", file("a.y4m"), file("b.y4m"), "--json"}).out);
   EXPECT_EQ(report["frames"].size(), 4U);
   EXPECT_LT(report["psnr"].get<double>(), 30);
@@ -220,13 +213,11 @@ TEST_F(Commands, compare_says_by_exit_code_whether_the_limit_is_met) {
 
 TEST_F(Commands, a_failed_decode_leaves_latents_and_names_the_command_that_finishes) {
   world_.before_decode = [] { throw std::bad_alloc(); };
-  const CommandResult failed = run(
-      {"-p", "x", "-s", "5", "-o", file("a b.mp4"), "--save-latents", file("l.safetensors"), "-q"});
+  const CommandResult failed =
+      run({"-p", "x", "-s", "5", "-o", file("a b.mp4"), "--save-latents", file("l.safetensors"), "-q"});
   EXPECT_EQ(failed.code, 5);
-  EXPECT_EQ(
-      failed.err,
-      "t2v: error: out of memory\nhint: the denoised latents are safe; finish with: t2v decode " +
-          file("l.safetensors") + " -o '" + file("a b.mp4") + "'\n");
+  EXPECT_EQ(failed.err, "t2v: error: out of memory\nhint: the denoised latents are safe; finish with: t2v decode " +
+                            file("l.safetensors") + " -o '" + file("a b.mp4") + "'\n");
   EXPECT_THAT(listing(), ElementsAre("l.safetensors"));
   world_.before_decode = {};
   EXPECT_EQ(run({"decode", file("l.safetensors"), "-o", file("a b.mp4")}).code, 0);
@@ -240,13 +231,9 @@ TEST_F(Commands, Row49_failures_of_the_engine_have_their_exit_codes) {
     return code;
   };
   EXPECT_EQ(code_of([] { throw std::bad_alloc(); }), 5);
+  EXPECT_EQ(code_of([] { throw c10::OutOfMemoryError({__func__, __FILE__, __LINE__}, "CUDA out of memory"); }), 5);
   EXPECT_EQ(code_of([] {
-              throw c10::OutOfMemoryError({__func__, __FILE__, __LINE__}, "CUDA out of memory");
-            }),
-            5);
-  EXPECT_EQ(code_of([] {
-              throw c10::Error({__func__, __FILE__, __LINE__},
-                               "DefaultCPUAllocator: can't allocate memory");
+              throw c10::Error({__func__, __FILE__, __LINE__}, "DefaultCPUAllocator: can't allocate memory");
             }),
             5);
   EXPECT_EQ(code_of([] { throw c10::Error({__func__, __FILE__, __LINE__}, "shape mismatch"); }), 1);
@@ -309,8 +296,7 @@ TEST_F(Commands, Row90_a_dry_run_prints_the_plan_and_writes_nothing) {
 
 TEST_F(Commands, Row75_settings_of_a_hostile_file_are_a_bad_file) {
   const auto y4m = write_file("a.gif.json", "{\"steps\": 1e99}");
-  for (const char* settings :
-       {"{\"steps\": 1e99}", "{\"steps\": {}}", "[]", "{\"fps\": \"nan\"}"}) {
+  for (const char* settings : {"{\"steps\": 1e99}", "{\"steps\": {}}", "[]", "{\"fps\": \"nan\"}"}) {
     const auto invocation = cli::parse({"--from", y4m, "-o", file("b.mp4")});
     try {
       commands::with_settings(invocation, settings, "a.mp4");
@@ -325,8 +311,7 @@ TEST_F(Commands, bytes_that_are_no_text_are_replaced_in_the_prompt) {
   const CommandResult result = run({"-p", "a\xFF", "-o", file("a.mp4")});
   EXPECT_EQ(result.code, 0);
   EXPECT_THAT(result.err, HasSubstr("wanted UTF-8"));
-  EXPECT_EQ(parsed(run({"info", file("a.mp4"), "--json"}).out)["settings"]["prompt"],
-            "a\xEF\xBF\xBD");
+  EXPECT_EQ(parsed(run({"info", file("a.mp4"), "--json"}).out)["settings"]["prompt"], "a\xEF\xBF\xBD");
 }
 
 }  // namespace

@@ -21,8 +21,8 @@ struct FakeWorld {
   Parts parts = Parts::all;   ///< of the last load
   int opened = 0, loaded = 0, denoised = 0, decoded = 0;
   std::string hash = "hash-1";
-  bool black = false;  ///< nothing but black frames
-  int64_t peak_bytes = 4000;  ///< what the plan says
+  bool black = false;                ///< nothing but black frames
+  int64_t peak_bytes = 4000;         ///< what the plan says
   std::string lora_hash = "lora-1";  ///< of every LoRA asked for
 };
 
@@ -35,12 +35,10 @@ class FakePipeline final : public Pipeline {
     if (world_.before_denoise) world_.before_denoise();
     for (int64_t i = 0; i < *plan.request.steps; ++i) stage.step();
     Latents latents{.shape = plan.latent_shape, .data = {}, .settings = {}};
-    latents.data.assign(static_cast<size_t>(4 * plan.frames * 4 * 4),
-                        static_cast<float>(*plan.request.seed));
+    latents.data.assign(static_cast<size_t>(4 * plan.frames * 4 * 4), static_cast<float>(*plan.request.seed));
     return latents;
   }
-  void decode(const Latents& latents, const Plan& plan, FrameSink& sink,
-              Progress& progress) override {
+  void decode(const Latents& latents, const Plan& plan, FrameSink& sink, Progress& progress) override {
     ++world_.decoded;
     engine::StageScope stage(progress, Stage::decode, plan.frames);
     if (world_.before_decode) world_.before_decode();
@@ -62,8 +60,13 @@ class FakeModel final : public Model {
  public:
   FakeModel(FakeWorld& world, const LoadOptions& options) : world_(world) {
     for (const auto& [path, weight] : options.loras) {
-      info_.loras.push_back({.name = path, .weight = weight, .content_hash = world.lora_hash,
-                             .naming = "PEFT", .ranks = {4}, .matched = 6, .tensors = 8});
+      info_.loras.push_back({.name = path,
+                             .weight = weight,
+                             .content_hash = world.lora_hash,
+                             .naming = "PEFT",
+                             .ranks = {4},
+                             .matched = 6,
+                             .tensors = 8});
     }
     info_.name = "fake";
     info_.family = "fake";
@@ -72,8 +75,7 @@ class FakeModel final : public Model {
   }
   const ModelInfo& info() const override { return info_; }
   Plan plan(const Request& request) const override {
-    if (request.steps && *request.steps > 1000)
-      throw Error(ErrorCode::usage, "--steps: wanted at most 1000, got more");
+    if (request.steps && *request.steps > 1000) throw Error(ErrorCode::usage, "--steps: wanted at most 1000, got more");
     Plan plan;
     plan.request = request;
     plan.request.steps = request.steps.value_or(3);

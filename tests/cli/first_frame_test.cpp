@@ -87,7 +87,8 @@ class FirstFrame : public testing::Test {
 };
 
 TEST_F(FirstFrame, is_the_image_models_own_picture_and_the_video_is_the_one_made_from_it) {
-  const ProgramResult whole = run(with(text_to_video(), {"--keep-first-frame", file("first.png"), "-o", file("a.y4m")}));
+  const ProgramResult whole =
+      run(with(text_to_video(), {"--keep-first-frame", file("first.png"), "-o", file("a.y4m")}));
   ASSERT_EQ(whole.code, 0) << whole.err;
   // 72 x 56 have the video's shape and, of all multiples of 8, about the 64 x 64 pixels that the image model makes.
   EXPECT_THAT(whole.err, HasSubstr("first frame: picture: seed 7, 72x56, 3 steps of PNDMScheduler"));
@@ -143,7 +144,9 @@ TEST_F(FirstFrame, takes_size_sampler_guidance_and_loras_of_its_own) {
   ASSERT_EQ(whole.code, 0) << whole.err;
   EXPECT_THAT(whole.err, HasSubstr("lora style.safetensors: matched 2 of 2 tensors"));
   ASSERT_EQ(run(with(own, {"-m", model("picture"), "-p", kPrompt, "-s", "7", "-t", "1", "--lora",
-                           file("style.safetensors"), "-o", file("own.png")})).code, 0);
+                           file("style.safetensors"), "-o", file("own.png")}))
+                .code,
+            0);
   EXPECT_TRUE(io::load_image(file("first.png")).rgb == io::load_image(file("own.png")).rgb);
 }
 
@@ -177,10 +180,12 @@ TEST_F(FirstFrame, belongs_to_an_interrupted_run) {
 }
 
 TEST_F(FirstFrame, is_part_of_the_plan) {
-  const Words words = with(text_to_video(), {"--keep-first-frame", file("first.png"), "-o", file("a.mp4"), "--dry-run"});
+  const Words words =
+      with(text_to_video(), {"--keep-first-frame", file("first.png"), "-o", file("a.mp4"), "--dry-run"});
   const ProgramResult text = run(words);
   ASSERT_EQ(text.code, 0) << text.err;
-  EXPECT_TRUE(text.out.starts_with("first frame\nmodel     picture (StableDiffusionPipeline)\npicture   72x56\n")) << text.out;
+  EXPECT_TRUE(text.out.starts_with("first frame\nmodel     picture (StableDiffusionPipeline)\npicture   72x56\n"))
+      << text.out;
   EXPECT_THAT(text.out, HasSubstr("sampling  3 steps of PNDMScheduler, guidance 7.5, seed 7\n"));
   EXPECT_THAT(text.out, HasSubstr("writes    " + file("first.png") + "\n"));
   EXPECT_THAT(text.out, HasSubstr("\nvideo from it\nmodel     video (StableVideoDiffusionPipeline)\n"));
@@ -244,12 +249,14 @@ TEST_F(FirstFrame, of_models_that_do_not_fit_is_refused_before_anything_is_compu
     EXPECT_FALSE(fs::exists(file("a.mp4")));
   };
   const Words text{"-p", kPrompt, "--first-frame-model"};
-  refused(2, "--first-frame-model: wanted a model that makes a picture from text, got video (StableVideoDiffusionPipeline)",
-          with(video(), with(text, {model("video")})));
+  refused(
+      2, "--first-frame-model: wanted a model that makes a picture from text, got video (StableVideoDiffusionPipeline)",
+      with(video(), with(text, {model("video")})));
   refused(3, "nowhere", with(video(), with(text, {"nowhere"})));
   refused(4, "--first-frame-model: not taken by StableDiffusionPipeline (picture)",
           with({"-m", model("picture"), "--frames", "1"}, with(text, {model("picture")})));
-  refused(2, "wanted --image, got a prompt\nhint: --first-frame-model MODEL makes the image", with(video(), {"-p", kPrompt}));
+  refused(2, "wanted --image, got a prompt\nhint: --first-frame-model MODEL makes the image",
+          with(video(), {"-p", kPrompt}));
   refused(2, "--image: wanted the image that StableVideoDiffusionPipeline sets in motion", with(video(), {"-p", ""}));
   refused(2, "--prompt: wanted a text, got none", with(video(), {"--first-frame-model", model("picture")}));
   refused(2, "--width: wanted a multiple of 8", with(text_to_video(), {"--first-frame-size", "65x64"}));

@@ -26,9 +26,30 @@ std::string decode_line(const std::vector<std::string>& arguments) {
 
 TEST(DecodeCommand, repeats_what_shapes_the_file_and_is_quoted_for_the_shell) {
   EXPECT_EQ(decode_line({"-p", "x", "-o", "a.mp4"}), "t2v decode l.safetensors -o a.mp4");
-  EXPECT_EQ(decode_line({"-p", "x", "-o", "it's $HOME.mp4", "-m", "my model", "--crf", "30", "--fps", "24000/1001",
-                         "-y", "--no-metadata", "--decode-chunk", "1", "--vae-tiling", "--dtype", "fp16", "--steps",
-                         "3", "-q", "--progress", "json", "--vae", "v"}),
+  EXPECT_EQ(decode_line({"-p",
+                         "x",
+                         "-o",
+                         "it's $HOME.mp4",
+                         "-m",
+                         "my model",
+                         "--crf",
+                         "30",
+                         "--fps",
+                         "24000/1001",
+                         "-y",
+                         "--no-metadata",
+                         "--decode-chunk",
+                         "1",
+                         "--vae-tiling",
+                         "--dtype",
+                         "fp16",
+                         "--steps",
+                         "3",
+                         "-q",
+                         "--progress",
+                         "json",
+                         "--vae",
+                         "v"}),
             "t2v decode l.safetensors -o 'it'\\''s $HOME.mp4' --model 'my model' --vae v --fps 24000/1001 "
             "--decode-chunk 1 --vae-tiling --crf 30 --overwrite --no-metadata --dtype fp16");
   EXPECT_EQ(decode_line({"-p", "x", "-o", "-"}), "t2v decode l.safetensors -o -");
@@ -38,7 +59,8 @@ TEST(DecodeCommand, repeats_what_shapes_the_file_and_is_quoted_for_the_shell) {
 
 TEST_F(KeptWork, Row54_the_named_command_makes_the_identical_video_after_a_failure) {
   for (const char* name : {"it's a.mp4", "b.mkv", "c.gif", "d.webm"}) {
-    std::vector<std::string> line{"-p", "x y", "-s", "5", "-o", file(name), "--frames", "7", "--fps", "12", "--keep-latents"};
+    std::vector<std::string> line{"-p", "x y",           "-s", "5", "-o", file(name), "--frames", "7", "--fps",
+                                  "12", "--keep-latents"};
     ASSERT_EQ(run(line).code, 0);
     const std::string want = read_all(file(name));
     fs::remove(file(name));
@@ -143,8 +165,7 @@ TEST_F(KeptWork, Row83_resume_makes_again_what_was_changed_without_asking_for_y)
   EXPECT_THAT(run(videos).out, HasSubstr("\"job\":2,\"status\":\"done\""));
   EXPECT_EQ(read_all(file("2.y4m")).size(), want.size());
 
-  const std::string lines = write_file(
-      "frames.jsonl", R"({"prompt":"a","output":")" + file("f%02d.png") + "\"}\n");
+  const std::string lines = write_file("frames.jsonl", R"({"prompt":"a","output":")" + file("f%02d.png") + "\"}\n");
   ASSERT_EQ(run({"batch", lines, "--resume"}).code, 0);
   EXPECT_THAT(run({"batch", lines, "--resume"}).out, HasSubstr("skipped"));
   fs::remove(file("f03.png"));

@@ -47,9 +47,25 @@ class LongRun : public testing::Test {
 
   /// A run of `steps` steps with a fixed seed.
   std::vector<std::string> line(const std::string& output, int steps) const {
-    return {kProgram,  "-m",     (folder_ / "model").string(), "-p",       "it's a \"test\"", "-s", "7",    "--size",
-            "32x32",   "--frames", "2",                         "--steps", std::to_string(steps), "-o", output, "--sampler",
-            "dpmpp_2m_sde", "-t", "1"};
+    return {kProgram,
+            "-m",
+            (folder_ / "model").string(),
+            "-p",
+            "it's a \"test\"",
+            "-s",
+            "7",
+            "--size",
+            "32x32",
+            "--frames",
+            "2",
+            "--steps",
+            std::to_string(steps),
+            "-o",
+            output,
+            "--sampler",
+            "dpmpp_2m_sde",
+            "-t",
+            "1"};
   }
   static std::vector<std::string> with(std::vector<std::string> words, std::initializer_list<std::string> more) {
     words.insert(words.end(), more);
@@ -240,29 +256,28 @@ TEST_F(LongRun, Row80_Row81_Row82_a_poor_environment_changes_nothing) {
   const auto words = with(line(out("a.y4m"), 1), {"-y", "-q"});
   ASSERT_EQ(testing_support::run_program(words).code, 0);
   const std::string want = read_all(out("a.y4m"));
-  const std::vector<std::function<void()>> environments{
-      [] { setenv("LC_ALL", "de_DE.UTF-8", 1); },
-      [] {
-        setenv("LC_ALL", "C", 1);
-        setenv("TZ", "Asia/Kathmandu", 1);
-      },
-      [] {
-        unsetenv("HOME");
-        unsetenv("PATH");
-      },
-      [] {
-        const rlimit few{32, 32};
-        setrlimit(RLIMIT_NOFILE, &few);
-      },
-      [] {
-        const rlimit small{512 << 10, 512 << 10};
-        setrlimit(RLIMIT_STACK, &small);
-      },
-      [] {
-        close(0);
-        close(1);
-        close(2);
-      }};
+  const std::vector<std::function<void()>> environments{[] { setenv("LC_ALL", "de_DE.UTF-8", 1); },
+                                                        [] {
+                                                          setenv("LC_ALL", "C", 1);
+                                                          setenv("TZ", "Asia/Kathmandu", 1);
+                                                        },
+                                                        [] {
+                                                          unsetenv("HOME");
+                                                          unsetenv("PATH");
+                                                        },
+                                                        [] {
+                                                          const rlimit few{32, 32};
+                                                          setrlimit(RLIMIT_NOFILE, &few);
+                                                        },
+                                                        [] {
+                                                          const rlimit small{512 << 10, 512 << 10};
+                                                          setrlimit(RLIMIT_STACK, &small);
+                                                        },
+                                                        [] {
+                                                          close(0);
+                                                          close(1);
+                                                          close(2);
+                                                        }};
   for (size_t i = 0; i < environments.size(); ++i) {
     fs::remove(out("a.y4m"));
     const ProgramResult result = testing_support::run_program(words, environments[i]);
@@ -272,9 +287,12 @@ TEST_F(LongRun, Row80_Row81_Row82_a_poor_environment_changes_nothing) {
 }
 
 TEST_F(LongRun, Row50_too_little_memory_ends_with_exit_code_5_and_no_file) {
-  const std::vector<std::string> words{kProgram, "-m", (folder_ / "model").string(), "-p",     "a", "-s", "7",
-                                       "--size", "1024x1024", "--frames", "64", "--steps", "1", "-t", "1",
-                                       "-o",     out("a.mp4"), "-q"};
+  const std::vector<std::string> words{kProgram,   "-m",         (folder_ / "model").string(),
+                                       "-p",       "a",          "-s",
+                                       "7",        "--size",     "1024x1024",
+                                       "--frames", "64",         "--steps",
+                                       "1",        "-t",         "1",
+                                       "-o",       out("a.mp4"), "-q"};
   const ProgramResult result = testing_support::run_program(words, [] {
     const rlimit small{1'500'000'000, 1'500'000'000};
     setrlimit(RLIMIT_AS, &small);

@@ -53,14 +53,10 @@ TEST(Values, Row47_integers_name_range_and_nearest_legal_value) {
 }
 
 TEST(Values, Row47_numbers_refuse_what_is_no_finite_number) {
-  for (const char* text :
-       {"nan", "NaN", "inf", "-inf", "1e400", "", " ", "1,5", "0x10", "1.5x", "--", "1 2"}) {
-    EXPECT_EQ(error_of([&] { parse_number("--eta", text, 0, 1); }).code(), ErrorCode::usage)
-        << text;
-    EXPECT_EQ(error_of([&] { parse_integer("--steps", text, 1, 100); }).code(), ErrorCode::usage)
-        << text;
-    EXPECT_EQ(error_of([&] { parse_rational("--fps", text, 0.01, 240); }).code(), ErrorCode::usage)
-        << text;
+  for (const char* text : {"nan", "NaN", "inf", "-inf", "1e400", "", " ", "1,5", "0x10", "1.5x", "--", "1 2"}) {
+    EXPECT_EQ(error_of([&] { parse_number("--eta", text, 0, 1); }).code(), ErrorCode::usage) << text;
+    EXPECT_EQ(error_of([&] { parse_integer("--steps", text, 1, 100); }).code(), ErrorCode::usage) << text;
+    EXPECT_EQ(error_of([&] { parse_rational("--fps", text, 0.01, 240); }).code(), ErrorCode::usage) << text;
   }
 }
 
@@ -75,8 +71,7 @@ TEST(Values, Row69_rates_are_exact) {
   EXPECT_EQ(rate("8"), (Rational{8, 1}));
   EXPECT_EQ(rate("48/2"), (Rational{24, 1}));
   EXPECT_EQ(rate("24.0"), (Rational{24, 1}));
-  for (const char* text :
-       {"0", "-1", "1/0", "241", "1e6", "1/2/3", "24000/-1001", "9999999999/9999999998"}) {
+  for (const char* text : {"0", "-1", "1/0", "241", "1e6", "1/2/3", "24000/-1001", "9999999999/9999999998"}) {
     EXPECT_EQ(error_of([&] { rate(text); }).code(), ErrorCode::usage) << text;
   }
 }
@@ -118,8 +113,7 @@ TEST(CommandLine, every_name_and_its_underscore_form_reach_the_same_option) {
 }
 
 TEST(CommandLine, values_may_look_like_flags) {
-  const Invocation invocation =
-      parse({"-p", "--weird", "--seed", "-1", "-n", "", "-o", "a.mp4", "-W512", "-H", "320"});
+  const Invocation invocation = parse({"-p", "--weird", "--seed", "-1", "-n", "", "-o", "a.mp4", "-W512", "-H", "320"});
   EXPECT_EQ(invocation.request.prompt, "--weird");
   EXPECT_FALSE(invocation.request.seed.has_value());
   EXPECT_EQ(invocation.request.negative_prompt, "");
@@ -130,8 +124,7 @@ TEST(CommandLine, values_may_look_like_flags) {
 }
 
 TEST(CommandLine, the_last_of_two_values_wins_and_loras_add_up) {
-  const Invocation invocation =
-      parse({"--steps", "3", "--steps=4", "--lora", "a.safetensors", "--lora", "dir:b:0.5"});
+  const Invocation invocation = parse({"--steps", "3", "--steps=4", "--lora", "a.safetensors", "--lora", "dir:b:0.5"});
   EXPECT_EQ(invocation.request.steps, 4);
   ASSERT_EQ(invocation.load.loras.size(), 2U);
   EXPECT_EQ(invocation.load.loras[0], (std::pair<std::string, double>{"a.safetensors", 1.0}));
@@ -151,28 +144,18 @@ TEST(CommandLine, mistakes_are_usage_errors_with_a_way_out) {
   };
   const std::vector<Row> rows{
       {{"--stpes", "4"}, "unknown option --stpes", "did you mean '--steps'?"},
-      {{"--num_infrence_steps", "4"},
-       "unknown option --num_infrence_steps",
-       "did you mean '--num-inference-steps'?"},
+      {{"--num_infrence_steps", "4"}, "unknown option --num_infrence_steps", "did you mean '--num-inference-steps'?"},
       {{"--steps"}, "--steps: wanted N, got nothing", ""},
       {{"a", "cat"}, "unexpected argument 'a'", "after --prompt"},
-      {{"--steps", "3", "info"},
-       "unexpected argument 'info'",
-       "a command comes first: t2v info ..."},
+      {{"--steps", "3", "info"}, "unexpected argument 'info'", "a command comes first: t2v info ..."},
       {{"info"}, "info: wanted PATH, got nothing", "usage: t2v info PATH"},
       {{"info", "a", "b"}, "unexpected argument 'b'", ""},
       {{"info", "a", "--steps", "3"}, "--steps: wanted an option of `t2v info`", ""},
       {{"--size", "512"}, "--size: wanted a size like 512x320, got '512'", ""},
       {{"--size", "64x64", "--width", "128"}, "wanted one size, got two", ""},
-      {{"--frames", "8", "--seconds", "1"},
-       "--frames and --seconds: wanted one of them, got both",
-       ""},
-      {{"-p", "a", "--prompt-file", "b"},
-       "--prompt and --prompt-file: wanted one of them, got both",
-       ""},
-      {{"-y", "--skip-existing"},
-       "--overwrite and --skip-existing: wanted one of them, got both",
-       ""},
+      {{"--frames", "8", "--seconds", "1"}, "--frames and --seconds: wanted one of them, got both", ""},
+      {{"-p", "a", "--prompt-file", "b"}, "--prompt and --prompt-file: wanted one of them, got both", ""},
+      {{"-y", "--skip-existing"}, "--overwrite and --skip-existing: wanted one of them, got both", ""},
       {{"-v", "-q"}, "--verbose and --quiet: wanted one of them, got both", ""},
       {{"--rng", "gpu"}, "--rng: wanted one of cpu cuda, got 'gpu'", ""},
       {{"--device", "cuda:x"}, "--device: wanted a whole number", ""},
@@ -180,12 +163,8 @@ TEST(CommandLine, mistakes_are_usage_errors_with_a_way_out) {
       {{"--dtype", "fp8"}, "--dtype: wanted one of auto fp32 fp16 bf16, got 'fp8'", ""},
       {{"--spacing", "traling"}, "--spacing: wanted one of", "did you mean 'trailing'?"},
       {{"--end-image", "a.png"}, "--end-image: wanted --image beside it, got none", ""},
-      {{"--strength", "1.1"},
-       "--strength: wanted a number from 0 to 1, got '1.1'",
-       "the nearest legal value is 1"},
-      {{"--cfg", "1e9"},
-       "--cfg-scale: wanted a number from 0 to 1000",
-       "the nearest legal value is 1000"},
+      {{"--strength", "1.1"}, "--strength: wanted a number from 0 to 1, got '1.1'", "the nearest legal value is 1"},
+      {{"--cfg", "1e9"}, "--cfg-scale: wanted a number from 0 to 1000", "the nearest legal value is 1000"},
       {{"--fps", "0"}, "--fps: wanted a rate", "the nearest legal value is 0.01"},
       {{"--image", ""}, "--image: wanted a file, got ''", ""},
   };
@@ -209,8 +188,7 @@ TEST(Config, long_names_of_toml_and_ini_fill_what_the_command_line_leaves) {
                                "; ini comment\nsampler = euler\nlora = ['a:0.5', "
                                "\"b\"]\nvae-tiling = true\n[generate]\neta = 0.5\n"
                                "[decode]\ncrf = 3\n");
-  const Invocation invocation =
-      parse({"--config", good.string(), "--steps", "9", "--seconds", "2"});
+  const Invocation invocation = parse({"--config", good.string(), "--steps", "9", "--seconds", "2"});
   EXPECT_EQ(invocation.request.prompt, "a #1 \"cat\" \xC3\xA9");
   EXPECT_EQ(invocation.request.steps, 9);
   EXPECT_FALSE(invocation.request.frames.has_value()) << "--seconds replaces the file's frames";
@@ -227,33 +205,25 @@ TEST(Config, bad_files_are_refused_by_line) {
     return std::string(error_of([&] { parse({"--config", file.string()}); }).what());
   };
   EXPECT_EQ(message("stpes = 3\n"), "t2v_config_bad.toml: line 1: unknown option 'stpes'");
-  EXPECT_THAT(message("steps = nan\n"),
-              HasSubstr("t2v_config_bad.toml: line 1: steps: wanted a whole number"));
+  EXPECT_THAT(message("steps = nan\n"), HasSubstr("t2v_config_bad.toml: line 1: steps: wanted a whole number"));
   EXPECT_THAT(message("prompt = \"open\n"), HasSubstr("wanted a closing \""));
   EXPECT_THAT(message("[section]\n"), HasSubstr("wanted a section named after a command"));
   EXPECT_THAT(message("steps = [1, 2]\n"), HasSubstr("wanted one value, got 2"));
   EXPECT_THAT(message("help = true\n"), HasSubstr("unknown option"));
-  EXPECT_EQ(error_of([] {
-              parse({"--config", "/nonexistent.toml"});
-            }).code(),
-            ErrorCode::bad_input);
+  EXPECT_EQ(error_of([] { parse({"--config", "/nonexistent.toml"}); }).code(), ErrorCode::bad_input);
 }
 
 TEST(Prompt, Row38_files_lose_byte_order_mark_carriage_returns_and_last_line_end) {
   const auto file = write_temp("t2v_prompt.txt", "\xEF\xBB\xBFone\r\ntwo\r\n");
   EXPECT_EQ(parse({"--prompt-file", file.string()}).request.prompt, "one\ntwo");
-  EXPECT_EQ(error_of([] {
-              parse({"--prompt-file", "/nonexistent"});
-            }).code(),
-            ErrorCode::bad_input);
+  EXPECT_EQ(error_of([] { parse({"--prompt-file", "/nonexistent"}); }).code(), ErrorCode::bad_input);
   const auto large = write_temp("t2v_prompt_large.txt", std::string((size_t{1} << 20) + 1, 'a'));
   EXPECT_EQ(error_of([&] { parse({"--prompt-file", large.string()}); }).code(), ErrorCode::usage);
 }
 
 TEST(Json, job_lines_take_long_names_and_refuse_others) {
   const Layer layer = read_json(
-      Json::parse(
-          R"({"prompt":"x","num_frames":8,"cfg-scale":7.5,"vae_tiling":true,"lora":["a","b:2"],"seed":null})"),
+      Json::parse(R"({"prompt":"x","num_frames":8,"cfg-scale":7.5,"vae_tiling":true,"lora":["a","b:2"],"seed":null})"),
       "jobs: line 1");
   const Invocation invocation = build(Command::generate, {}, layer);
   EXPECT_EQ(invocation.request.frames, 8);
@@ -264,17 +234,12 @@ TEST(Json, job_lines_take_long_names_and_refuse_others) {
               HasSubstr("jobs: line 2: stpes"));
   EXPECT_THAT(error_of([] { read_json(Json::parse(R"({"steps":{}})"), "jobs: line 2"); }).what(),
               HasSubstr("wanted N, got object"));
-  EXPECT_THAT(error_of([] { read_json(Json::parse("[1]"), "jobs: line 2"); }).what(),
-              HasSubstr("wanted an object"));
-  EXPECT_THAT(error_of([] {
-                read_json(Json::parse(R"({"frames":3,"num_frames":3})"), "jobs: line 2");
-              }).what(),
+  EXPECT_THAT(error_of([] { read_json(Json::parse("[1]"), "jobs: line 2"); }).what(), HasSubstr("wanted an object"));
+  EXPECT_THAT(error_of([] { read_json(Json::parse(R"({"frames":3,"num_frames":3})"), "jobs: line 2"); }).what(),
               HasSubstr("twice"));
-  EXPECT_THAT(error_of([] {
-                build(Command::generate, {},
-                      read_json(Json::parse(R"({"steps":2.5})"), "jobs: line 2"));
-              }).what(),
-              HasSubstr("jobs: line 2: steps: wanted a whole number"));
+  EXPECT_THAT(
+      error_of([] { build(Command::generate, {}, read_json(Json::parse(R"({"steps":2.5})"), "jobs: line 2")); }).what(),
+      HasSubstr("jobs: line 2: steps: wanted a whole number"));
 }
 
 TEST(Camera, takes_moves_with_and_without_a_strength) {
@@ -289,7 +254,8 @@ TEST(Camera, takes_moves_with_and_without_a_strength) {
     using Moves = std::vector<std::pair<std::string, double>>;
     EXPECT_EQ(parse({"--camera", word + ":0.25"}).request.camera, (Moves{{word, 0.25}}));
   }
-  for (const std::string word : {"", "pan", "zoom", "left", "pan-left:x", "pan-left:-1", "pan-left:1:2", "pan-left=1", ":1"}) {
+  for (const std::string word :
+       {"", "pan", "zoom", "left", "pan-left:x", "pan-left:-1", "pan-left:1:2", "pan-left=1", ":1"}) {
     EXPECT_EQ(error_of([&] { parse({"--camera", word}); }).code(), ErrorCode::usage) << word;
   }
 }
@@ -297,9 +263,7 @@ TEST(Camera, takes_moves_with_and_without_a_strength) {
 /// A request with every field at random, sometimes absent.
 Request random_request(std::mt19937& random) {
   const auto coin = [&] { return random() % 2 == 0; };
-  const auto count = [&](int64_t max) {
-    return static_cast<int64_t>(random() % static_cast<uint32_t>(max)) + 1;
-  };
+  const auto count = [&](int64_t max) { return static_cast<int64_t>(random() % static_cast<uint32_t>(max)) + 1; };
   const auto real = [&] { return static_cast<double>(random()) / 4294967296.0; };
   Request request;
   request.prompt = coin() ? "a \"quoted\" \xC3\xA9 prompt\nof two lines" : "";
@@ -330,8 +294,7 @@ Request random_request(std::mt19937& random) {
   if (coin()) request.cfg_from = real();
   if (coin()) request.cfg_until = real();
   if (coin()) request.deepcache = count(9);
-  if (coin())
-    request.sampler = std::string(sampler_names()[random() % sampler_names().size()].name);
+  if (coin()) request.sampler = std::string(sampler_names()[random() % sampler_names().size()].name);
   if (coin()) request.prompt_at = {{count(9), "a: b"}, {0, ""}};
   if (coin()) request.prompt_syntax = "weighted";
   if (coin()) request.sigmas = "karras";
@@ -351,8 +314,7 @@ Request random_request(std::mt19937& random) {
 }
 
 TEST(CommandLine, prompts_by_frame_add_up_and_say_where_they_begin) {
-  const Invocation invocation =
-      parse({"-p", "a", "--prompt-at", "8:a dog: brown", "--prompt-at=16:"});
+  const Invocation invocation = parse({"-p", "a", "--prompt-at", "8:a dog: brown", "--prompt-at=16:"});
   using Prompts = std::vector<std::pair<int64_t, std::string>>;
   EXPECT_EQ(invocation.request.prompt_at, (Prompts{{8, "a dog: brown"}, {16, ""}}));
   for (const char* bad : {"a dog", "x:a dog", "-1:a dog", "1.5:a dog", ":a dog"}) {
@@ -409,10 +371,11 @@ TEST(Settings, Row76_paths_lose_their_folders) {
 }
 
 TEST(Settings, Row75_a_record_never_says_what_is_written_or_which_prompt_is_read) {
-  const Layer layer = read_json(Json::parse(R"({"output":"/etc/passwd","overwrite":true,"save-latents":"a","num_frames":2,
+  const Layer layer =
+      read_json(Json::parse(R"({"output":"/etc/passwd","overwrite":true,"save-latents":"a","num_frames":2,
       "keep-first-frame":"b","prompt-file":"/etc/shadow","config":"c","from":"d","resume-from":"e","format":"null",
       "model":"m","device":"cpu","dtype":"fp32"})"),
-                                "x.mp4", true);
+                "x.mp4", true);
   std::vector<std::string> names;
   for (const auto& given : layer) names.push_back(given.name);
   EXPECT_THAT(names, testing::ElementsAre("frames", "model", "device", "dtype"));
@@ -420,8 +383,7 @@ TEST(Settings, Row75_a_record_never_says_what_is_written_or_which_prompt_is_read
 
 TEST(Settings, unknown_keys_of_a_later_version_are_passed_over) {
   const Layer layer = read_json(
-      Json::parse(R"({"schema":9,"t2v":"9.0","hologram":true,"steps":3,"ai_generated":true})"),
-      "x.mp4", true);
+      Json::parse(R"({"schema":9,"t2v":"9.0","hologram":true,"steps":3,"ai_generated":true})"), "x.mp4", true);
   ASSERT_EQ(layer.size(), 1U);
   EXPECT_EQ(layer.front().name, "steps");
 }
@@ -432,8 +394,7 @@ TEST(Documents, help_names_every_option_and_alias_of_its_command) {
     for (const auto& option : options()) {
       if (!(option.commands & bit(command.command))) continue;
       EXPECT_THAT(help, HasSubstr("--" + std::string(option.name))) << command.name;
-      for (const auto& alias : split_words(option.aliases))
-        EXPECT_THAT(help, HasSubstr(alias)) << command.name;
+      for (const auto& alias : split_words(option.aliases)) EXPECT_THAT(help, HasSubstr(alias)) << command.name;
     }
   }
 }
@@ -446,8 +407,7 @@ TEST(Documents, man_page_completions_and_table_name_every_option) {
     EXPECT_THAT(completion_script("zsh"), HasSubstr("--" + name + "["));
     EXPECT_THAT(completion_script("fish"), HasSubstr("-l " + name));
     std::string roff = name;
-    for (size_t at = roff.find('-'); at != std::string::npos; at = roff.find('-', at + 2))
-      roff.insert(at, 1, '\\');
+    for (size_t at = roff.find('-'); at != std::string::npos; at = roff.find('-', at + 2)) roff.insert(at, 1, '\\');
     EXPECT_THAT(man_page(), HasSubstr("\\-\\-" + roff));
   }
 }
@@ -487,8 +447,7 @@ TEST(Output, frame_patterns_hold_one_number) {
   EXPECT_FALSE(is_frame_pattern("100%%.png"));
   EXPECT_EQ(frame_path("f%04d.png", 7), "f0007.png");
   EXPECT_EQ(frame_path("f%d.png", 12345), "f12345.png");
-  for (const char* path :
-       {"f%s.png", "f%n.png", "f%04d_%d.png", "f%", "f%99999999999999d.png", "f%0"}) {
+  for (const char* path : {"f%s.png", "f%n.png", "f%04d_%d.png", "f%", "f%99999999999999d.png", "f%0"}) {
     EXPECT_EQ(error_of([&] { is_frame_pattern(path); }).code(), ErrorCode::usage) << path;
   }
 }

@@ -35,8 +35,7 @@ inline std::string program_path() {
 }
 
 /// `in_child` runs in the child before the program starts: to close descriptors, set limits.
-inline ProgramResult run_program(const std::vector<std::string>& command,
-                                 const std::function<void()>& in_child = {},
+inline ProgramResult run_program(const std::vector<std::string>& command, const std::function<void()>& in_child = {},
                                  const std::string& input = {}) {
   std::string folder = (std::filesystem::temp_directory_path() / "t2v-run-XXXXXX").string();
   if (!mkdtemp(folder.data())) std::abort();

@@ -21,8 +21,7 @@ namespace {
 TEST(Tables, the_program_lists_the_samplers_that_exist) {
   std::vector<std::pair<std::string, std::string>> listed, existing;
   for (const auto& row : cli::sampler_names()) listed.emplace_back(row.name, row.class_name);
-  for (const auto& row : sampling::scheduler_rows())
-    existing.emplace_back(row.name, row.class_name);
+  for (const auto& row : sampling::scheduler_rows()) existing.emplace_back(row.name, row.class_name);
   std::ranges::sort(listed);
   std::ranges::sort(existing);
   EXPECT_EQ(listed, existing);

@@ -65,7 +65,8 @@ TEST_P(CudaKernelsOf, what_a_kernel_does_not_take_is_left_to_aten) {
   EXPECT_FALSE(kernels_->frame_attention(input("qkv", {1, 512, 2, 3 * 160}), 1));  // more than a block's memory
   EXPECT_FALSE(kernels_->geglu(input("x", {4, 10}).transpose(0, 1)));
   EXPECT_FALSE(kernels_->geglu(input("x", {4, 10}).to(c10::kDouble)));
-  EXPECT_FALSE(kernels_->group_norm(input("x", {1, 600, 2, 2}), {input("w", {600}), input("b", {600}), 600, 1e-5, false}));
+  EXPECT_FALSE(
+      kernels_->group_norm(input("x", {1, 600, 2, 2}), {input("w", {600}), input("b", {600}), 600, 1e-5, false}));
 }
 
 INSTANTIATE_TEST_SUITE_P(types, CudaKernelsOf, testing::Values(c10::kFloat, c10::kHalf, c10::kBFloat16),

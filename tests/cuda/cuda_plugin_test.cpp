@@ -47,7 +47,6 @@ TEST(CudaPlugin, PassesOnWhyAFileDoesNotLoad) {
   EXPECT_THAT(error.what(), HasSubstr("file too short"));  // glibc's words for a file without an ELF header
 }
 
-
 TEST(CudaPlugin, RefusesAnotherLibrary) {
   const Error error = error_of([] { open_cuda_plugin(fs::path(T2V_LIBC10)); });
   EXPECT_EQ(error.code(), ErrorCode::no_resource);

@@ -33,9 +33,17 @@ RgbJob job_of(const at::Tensor& frames, const at::Tensor& rgb, const at::Tensor&
   const PixelType type = frames.scalar_type() == c10::kHalf       ? PixelType::fp16
                          : frames.scalar_type() == c10::kBFloat16 ? PixelType::bf16
                                                                   : PixelType::fp32;
-  return {frames.const_data_ptr(), type,           frames.size(0),   frames.size(2),
-          frames.size(3),          frames.stride(0), frames.stride(1), frames.stride(2),
-          frames.stride(3),        rgb.mutable_data_ptr<uint8_t>(), flag.mutable_data_ptr<int>()};
+  return {frames.const_data_ptr(),
+          type,
+          frames.size(0),
+          frames.size(2),
+          frames.size(3),
+          frames.stride(0),
+          frames.stride(1),
+          frames.stride(2),
+          frames.stride(3),
+          rgb.mutable_data_ptr<uint8_t>(),
+          flag.mutable_data_ptr<int>()};
 }
 
 struct Result {

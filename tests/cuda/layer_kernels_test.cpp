@@ -32,9 +32,7 @@ ElementType element_type(c10::ScalarType type) {
 }
 
 /// Results are rounded to the type; inputs are rounded before both forms see them.
-double tolerance(c10::ScalarType type) {
-  return type == c10::kHalf ? 1e-3 : type == c10::kBFloat16 ? 8e-3 : 2e-6;
-}
+double tolerance(c10::ScalarType type) { return type == c10::kHalf ? 1e-3 : type == c10::kBFloat16 ? 8e-3 : 2e-6; }
 
 class LayerKernels : public testing::TestWithParam<std::tuple<c10::DeviceType, c10::ScalarType>> {
  protected:
@@ -48,7 +46,9 @@ class LayerKernels : public testing::TestWithParam<std::tuple<c10::DeviceType, c
     int devices = 0;
     if (api_->device_count(&devices) != 0 || devices == 0) GTEST_SKIP() << "no CUDA device on this machine";
   }
-  static c10::Device device() { return c10::Device(std::get<0>(GetParam()), std::get<0>(GetParam()) == c10::kCPU ? -1 : 0); }
+  static c10::Device device() {
+    return c10::Device(std::get<0>(GetParam()), std::get<0>(GetParam()) == c10::kCPU ? -1 : 0);
+  }
   static c10::ScalarType type() { return std::get<1>(GetParam()); }
 
   /// As the kernel sees it, and the same values in fp32 for the reference.
@@ -72,9 +72,20 @@ TEST_P(LayerKernels, group_norm_equals_the_plain_form) {
     const auto [bias, wide_bias] = input("bias", {r.channels});
     const auto [shift, wide_shift] = input("shift", {r.images / r.images_per_video, r.channels});
     at::Tensor out = at::empty(x.sizes(), x.options());
-    GroupNormJob job{x.const_data_ptr(), weight.const_data_ptr(), bias.const_data_ptr(),
-                     r.has_shift ? shift.const_data_ptr() : nullptr, out.mutable_data_ptr(), element_type(type()),
-                     r.images, r.pixels, r.channels, r.groups, r.images_per_video, 1e-5, r.silu, nullptr};
+    GroupNormJob job{x.const_data_ptr(),
+                     weight.const_data_ptr(),
+                     bias.const_data_ptr(),
+                     r.has_shift ? shift.const_data_ptr() : nullptr,
+                     out.mutable_data_ptr(),
+                     element_type(type()),
+                     r.images,
+                     r.pixels,
+                     r.channels,
+                     r.groups,
+                     r.images_per_video,
+                     1e-5,
+                     r.silu,
+                     nullptr};
     at::Tensor scratch = at::empty({group_norm_scratch(job)}, x.options().dtype(c10::kFloat));
     job.scratch = scratch.mutable_data_ptr<float>();
     ASSERT_EQ(api_->group_norm(0, job), 0) << api_->last_error();
@@ -97,8 +108,20 @@ TEST_P(LayerKernels, group_norm_gives_the_same_bits_every_time) {
   at::Tensor first;
   for (int i = 0; i < 5; ++i) {
     at::Tensor out = at::empty(x.sizes(), x.options());
-    GroupNormJob job{x.const_data_ptr(), weight.const_data_ptr(), weight.const_data_ptr(), nullptr,
-                     out.mutable_data_ptr(), element_type(type()), 2, 777, 320, 32, 1, 1e-5, true, nullptr};
+    GroupNormJob job{x.const_data_ptr(),
+                     weight.const_data_ptr(),
+                     weight.const_data_ptr(),
+                     nullptr,
+                     out.mutable_data_ptr(),
+                     element_type(type()),
+                     2,
+                     777,
+                     320,
+                     32,
+                     1,
+                     1e-5,
+                     true,
+                     nullptr};
     at::Tensor scratch = at::empty({group_norm_scratch(job)}, x.options().dtype(c10::kFloat));
     job.scratch = scratch.mutable_data_ptr<float>();
     ASSERT_EQ(api_->group_norm(0, job), 0) << api_->last_error();
@@ -164,7 +187,8 @@ INSTANTIATE_TEST_SUITE_P(types, LayerKernels,
                                           testing::Values(c10::kFloat, c10::kHalf, c10::kBFloat16)),
                          [](const auto& row) {
                            const bool emulated = std::get<0>(row.param) == c10::kCPU;
-                           return std::string(emulated ? "emulated_" : "device_") + c10::toString(std::get<1>(row.param));
+                           return std::string(emulated ? "emulated_" : "device_") +
+                                  c10::toString(std::get<1>(row.param));
                          });
 
 }  // namespace

@@ -20,8 +20,8 @@ at::Tensor meta(at::IntArrayRef shape) {
 
 struct UNetCase {
   std::string name;
-  // torch.utils.flop_counter 2.11.0 on the diffusers 0.42.1 network of the same config and inputs, with the math form of
-  // attention (the CPU's fused one is not counted)
+  // torch.utils.flop_counter 2.11.0 on the diffusers 0.42.1 network of the same config and inputs, with the math form
+  // of attention (the CPU's fused one is not counted)
   int64_t flops;
 };
 

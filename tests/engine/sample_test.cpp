@@ -198,7 +198,10 @@ TEST(Sample, a_state_of_another_run_is_refused) {
   refuse([](RunState& state) { state.arrays.erase("run.rng"); });
   refuse([](RunState& state) { state.arrays["run.latents"].shape = {2, 4, 3, 4}; });
   refuse([](RunState& state) { state.arrays["run.latents"].dtype = "I7"; });
-  refuse([](RunState& state) { state.arrays["run.rng"].shape = {1}; state.arrays["run.rng"].bytes.resize(1); });
+  refuse([](RunState& state) {
+    state.arrays["run.rng"].shape = {1};
+    state.arrays["run.rng"].bytes.resize(1);
+  });
 }
 
 TEST(Finite, extremes_of_every_dtype_are_fine_and_one_bad_element_is_found) {

@@ -18,9 +18,8 @@ int64_t number_or(Source& source, int64_t usual) {
 }
 
 std::string storage(Source& source, int64_t count) {
-  const std::string type = source.pick<std::string>(
-      {"FloatStorage", "HalfStorage", "BFloat16Storage", "ByteStorage", "UntypedStorage",
-       "ComplexFloatStorage", "LongStorage"});
+  const std::string type = source.pick<std::string>({"FloatStorage", "HalfStorage", "BFloat16Storage", "ByteStorage",
+                                                     "UntypedStorage", "ComplexFloatStorage", "LongStorage"});
   return made::p_storage(number_or(source, count), type,
                          source.one_in(16) ? source.text(6) : std::to_string(source.below(3)));
 }
@@ -39,22 +38,14 @@ std::string tensor(Source& source) {
 
 std::string value(Source& source, int depth) {
   switch (source.below(depth > 4 ? 4 : 8)) {
-    case 0:
-      return made::p_int(static_cast<int64_t>(source.number()));
-    case 1:
-      return made::p_text(source.text(12));
-    case 2:
-      return source.text(12);  // any opcodes
-    case 4:
-      return made::p_dict({{source.text(3), value(source, depth + 1)}});
-    case 5:
-      return "](" + value(source, depth + 1) + value(source, depth + 1) + "e";
-    case 6:
-      return "ccollections\nOrderedDict\n)R";
-    case 7:
-      return "cos\nsystem\n" + made::p_tuple({value(source, depth + 1)}) + "R";
-    default:
-      return tensor(source);
+    case 0: return made::p_int(static_cast<int64_t>(source.number()));
+    case 1: return made::p_text(source.text(12));
+    case 2: return source.text(12);  // any opcodes
+    case 4: return made::p_dict({{source.text(3), value(source, depth + 1)}});
+    case 5: return "](" + value(source, depth + 1) + value(source, depth + 1) + "e";
+    case 6: return "ccollections\nOrderedDict\n)R";
+    case 7: return "cos\nsystem\n" + made::p_tuple({value(source, depth + 1)}) + "R";
+    default: return tensor(source);
   }
 }
 

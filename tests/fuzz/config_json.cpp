@@ -9,8 +9,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using t2v::fuzz::expect_clean;
   expect_clean([&] {
     const std::string text(reinterpret_cast<const char*>(data), size);
-    const t2v::io::Config config(t2v::io::parse_json(text, "fuzz", {.allow_nonfinite = true}),
-                                 "fuzz");
+    const t2v::io::Config config(t2v::io::parse_json(text, "fuzz", {.allow_nonfinite = true}), "fuzz");
     for (const auto& [key, value] : config.json().items()) {
       expect_clean([&, &name = key] {
         const auto number = config.get_int(name, 5, 1, 64);

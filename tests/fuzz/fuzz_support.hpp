@@ -24,8 +24,7 @@
 namespace t2v::fuzz {
 
 template <typename Action>
-void expect_clean(const Action& action,
-                  std::initializer_list<ErrorCode> codes = {ErrorCode::bad_input}) {
+void expect_clean(const Action& action, std::initializer_list<ErrorCode> codes = {ErrorCode::bad_input}) {
   spdlog::set_level(spdlog::level::off);
   try {
     action();
@@ -115,8 +114,7 @@ class FuzzFolder {
 
   const std::filesystem::path& path() const { return path_; }
   void clear() const {
-    for (const auto& entry : std::filesystem::directory_iterator(path_))
-      std::filesystem::remove_all(entry.path());
+    for (const auto& entry : std::filesystem::directory_iterator(path_)) std::filesystem::remove_all(entry.path());
   }
   std::filesystem::path write(const std::string& name, std::string_view content) const {
     std::ofstream(path_ / name, std::ios::binary) << content;
@@ -162,8 +160,7 @@ inline void open_and_touch(const uint8_t* data, size_t size) {
     }
     require(reach * io::dtype_size(view.dtype) == static_cast<__int128>(view.bytes.size()));
     if (!view.bytes.empty())
-      sum += std::to_integer<unsigned>(view.bytes.front()) +
-             std::to_integer<unsigned>(view.bytes.back());
+      sum += std::to_integer<unsigned>(view.bytes.front()) + std::to_integer<unsigned>(view.bytes.back());
   }
   volatile unsigned keep = sum;
   static_cast<void>(keep);

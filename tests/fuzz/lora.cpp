@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bytes -> LoRA reader: whole files, and tensor names.
-#include "fuzz_support.hpp"
 #include "io/lora.hpp"
+#include "fuzz_support.hpp"
 
 namespace {
 
@@ -49,12 +49,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   expect_refusal_or_success([&] { read_all(t2v::io::LoraFile::open(memory.path())); });
   const std::string text(reinterpret_cast<const char*>(data), size);
   expect_refusal_or_success([&] {
-    read_all(t2v::io::LoraFile(
-        std::make_shared<NamedPair>(text + ".lora_down.weight", text + ".lora_up.weight"), {}));
+    read_all(t2v::io::LoraFile(std::make_shared<NamedPair>(text + ".lora_down.weight", text + ".lora_up.weight"), {}));
   });
   expect_refusal_or_success([&] {
-    read_all(t2v::io::LoraFile(
-        std::make_shared<NamedPair>("unet.x.lora_A.weight", "unet.x.lora_B.weight"), text));
+    read_all(t2v::io::LoraFile(std::make_shared<NamedPair>("unet.x.lora_A.weight", "unet.x.lora_B.weight"), text));
   });
   return 0;
 }

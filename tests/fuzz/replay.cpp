@@ -20,8 +20,7 @@ namespace fs = std::filesystem;
 
 void replay(const std::string& target, int (*run)(const uint8_t*, size_t)) {
   int count = 0;
-  for (const auto& entry :
-       fs::directory_iterator(fs::path(T2V_TEST_DATA) / "fuzz/corpus" / target)) {
+  for (const auto& entry : fs::directory_iterator(fs::path(T2V_TEST_DATA) / "fuzz/corpus" / target)) {
     SCOPED_TRACE(entry.path().string());
     std::ifstream in(entry.path(), std::ios::binary);
     const std::vector<char> bytes{std::istreambuf_iterator<char>(in), {}};

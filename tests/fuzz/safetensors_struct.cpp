@@ -18,9 +18,8 @@ struct Tensor {
   uint64_t begin = 0, end = 0;
 };
 
-const std::map<std::string, int> kBits{{"F32", 32}, {"F16", 16}, {"BF16", 16}, {"F64", 64},
-                                       {"I64", 64}, {"I32", 32}, {"U8", 8},    {"BOOL", 8},
-                                       {"U64", 64}, {"F4", 4},   {"F6_E2M3", 6}};
+const std::map<std::string, int> kBits{{"F32", 32}, {"F16", 16}, {"BF16", 16}, {"F64", 64}, {"I64", 64},   {"I32", 32},
+                                       {"U8", 8},   {"BOOL", 8}, {"U64", 64},  {"F4", 4},   {"F6_E2M3", 6}};
 
 /// Bits of a tensor, or -1 where they pass 63 bits. A size of 0 makes the tensor empty but does not
 /// excuse the others: whoever computes strides from them would overflow.
@@ -44,12 +43,10 @@ bool is_sound(std::vector<Tensor> tensors, size_t data_bytes) {
     if (!names.insert(tensor.name).second) return false;
     if (tensor.begin > tensor.end || tensor.end > static_cast<uint64_t>(INT64_MAX)) return false;
     const __int128 bits = bits_of(tensor);
-    if (bits < 0 || bits % 8 != 0 || bits / 8 != static_cast<__int128>(tensor.end - tensor.begin))
-      return false;
+    if (bits < 0 || bits % 8 != 0 || bits / 8 != static_cast<__int128>(tensor.end - tensor.begin)) return false;
   }
-  std::ranges::sort(tensors, [](const Tensor& a, const Tensor& b) {
-    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
-  });
+  std::ranges::sort(
+      tensors, [](const Tensor& a, const Tensor& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
   uint64_t position = 0;
   for (const Tensor& tensor : tensors) {
     if (tensor.begin != position) return false;
@@ -65,11 +62,10 @@ std::string header_of(Source& source, const std::vector<Tensor>& tensors) {
   if (source.one_in(4)) out += R"("__metadata__":{"format":"pt"})";
   for (const Tensor& tensor : tensors) {
     std::string shape;
-    for (const uint64_t size : tensor.shape)
-      shape += (shape.empty() ? "" : ",") + std::to_string(size);
-    out += (out.ends_with('{') ? "\"" : ",\"") + tensor.name + "\":{\"dtype\":\"" + tensor.dtype +
-           "\"," + space(source) + "\"shape\":[" + shape + "],\"data_offsets\":[" +
-           std::to_string(tensor.begin) + "," + std::to_string(tensor.end) + "]}";
+    for (const uint64_t size : tensor.shape) shape += (shape.empty() ? "" : ",") + std::to_string(size);
+    out += (out.ends_with('{') ? "\"" : ",\"") + tensor.name + "\":{\"dtype\":\"" + tensor.dtype + "\"," +
+           space(source) + "\"shape\":[" + shape + "],\"data_offsets\":[" + std::to_string(tensor.begin) + "," +
+           std::to_string(tensor.end) + "]}";
   }
   return out + "}" + space(source);
 }
@@ -91,15 +87,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const __int128 bits = bits_of(tensor);
     const bool is_small = bits >= 0 && bits < 8 * 65536;
     tensor.begin = source.one_in(16) ? source.number() : position;
-    tensor.end = source.one_in(16)
-                     ? source.number()
-                     : tensor.begin + (is_small ? static_cast<uint64_t>(bits / 8) : source.number());
+    tensor.end = source.one_in(16) ? source.number()
+                                   : tensor.begin + (is_small ? static_cast<uint64_t>(bits / 8) : source.number());
     position = tensor.end;
   }
   const size_t sound_bytes = position < 400'000 ? static_cast<size_t>(position) : 64;
   const size_t data_bytes = source.one_in(16) ? source.below(256) : sound_bytes;
-  const std::string file =
-      t2v::test::safetensors_bytes(header_of(source, tensors), std::string(data_bytes, 'x'));
+  const std::string file = t2v::test::safetensors_bytes(header_of(source, tensors), std::string(data_bytes, 'x'));
   bool is_accepted = false;
   t2v::fuzz::expect_clean([&] {
     t2v::fuzz::open_and_touch(reinterpret_cast<const uint8_t*>(file.data()), file.size());

@@ -25,8 +25,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string prompt = "aa a";
   if (size > 0 && data[0] == '{') {
     folder.write("tokenizer.json", source.until(kEndOfPart));
-    if (const std::string part = source.until(kEndOfPart); !part.empty())
-      folder.write("tokenizer_config.json", part);
+    if (const std::string part = source.until(kEndOfPart); !part.empty()) folder.write("tokenizer_config.json", part);
     prompt = source.rest();
   } else {
     folder.write("spiece.model", source.rest());

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Bytes -> the settings recorded in a video, as --from takes them, and a configuration file of the
 // same bytes.
-#include "cli/layers.hpp"
 #include "commands/settings.hpp"
+#include "cli/layers.hpp"
 #include "fuzz_support.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -19,8 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   t2v::fuzz::expect_clean(
       [&] {
         const auto file = folder.write("t2v.toml", text);
-        t2v::cli::build(t2v::cli::Command::generate, {},
-                        t2v::cli::read_config(file, t2v::cli::Command::generate));
+        t2v::cli::build(t2v::cli::Command::generate, {}, t2v::cli::read_config(file, t2v::cli::Command::generate));
       },
       codes);
   return 0;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lines "name size size ..." -> the header of a file in original names -> components, derived configs and shown tensors.
+// Lines "name size size ..." -> the header of a file in original names -> components, derived configs and shown
+// tensors.
 #include <algorithm>
 #include <map>
 #include <memory>

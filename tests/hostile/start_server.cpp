@@ -86,17 +86,16 @@ int serve(int, char** argv, char** environment) {
     rusage usage{};
     require(wait4(child, &status, 0, &usage) == child, "wait4");
     const auto microseconds = [](const timeval& time) { return time.tv_sec * 1'000'000L + time.tv_usec; };
-    dprintf(1, "%d %ld %ld\n", status, microseconds(usage.ru_utime) + microseconds(usage.ru_stime),
-            usage.ru_maxrss);
+    dprintf(1, "%d %ld %ld\n", status, microseconds(usage.ru_utime) + microseconds(usage.ru_stime), usage.ru_maxrss);
   }
 }
 
 }  // namespace
 
 /// In place of the C library's, which gets serve() as the program's main().
-extern "C" __attribute__((visibility("default"))) int __libc_start_main(Main main, int argc, char** argv, void (*init)(),
-                                                                      void (*fini)(), void (*rtld_fini)(),
-                                                                      void* stack_end) {
+extern "C" __attribute__((visibility("default"))) int __libc_start_main(Main main, int argc, char** argv,
+                                                                        void (*init)(), void (*fini)(),
+                                                                        void (*rtld_fini)(), void* stack_end) {
   using Start = int (*)(Main, int, char**, void (*)(), void (*)(), void (*)(), void*);
   const auto start = reinterpret_cast<Start>(dlsym(RTLD_NEXT, "__libc_start_main"));
   require(start != nullptr, "__libc_start_main");

@@ -37,8 +37,7 @@ TEST(AtomicFile, nothing_is_visible_before_commit_and_nothing_remains_without) {
 TEST(AtomicFile, Row57_an_existing_file_is_refused_or_replaced) {
   TempFolder folder;
   folder.write("a", "old");
-  expect_bad([&] { AtomicFile(folder / "a", IfExists::refuse); }, "got one that exists",
-             ErrorCode::output);
+  expect_bad([&] { AtomicFile(folder / "a", IfExists::refuse); }, "got one that exists", ErrorCode::output);
   AtomicFile file(folder / "a", IfExists::replace);
   file.write("new");
   EXPECT_EQ(read_all(folder / "a"), "old");

@@ -24,8 +24,7 @@ class CheckpointTest : public testing::Test {
       "unet":["models.unet_3d_condition","UNet3DConditionModel"],"scheduler":["diffusers","DDIMScheduler"],
       "tokenizer":["transformers","CLIPTokenizer"],"feature_extractor":["transformers","CLIPImageProcessor"],
       "safety_checker":[null,null],"requires_safety_checker":true,"boundary_ratio":0.5,"later":{"x":1},"crop":[8,8],"empty":[]})");
-    folder_.write("m/unet/config.json",
-                  R"({"_class_name":"UNet3DConditionModel","layers_per_block":2})");
+    folder_.write("m/unet/config.json", R"({"_class_name":"UNet3DConditionModel","layers_per_block":2})");
     folder_.write("m/unet/diffusion_pytorch_model.safetensors", one_tensor("w"));
     folder_.write("m/scheduler/scheduler_config.json", R"({"lambda_min_clipped":-Infinity})");
     folder_.write("m/tokenizer/tokenizer_config.json", R"({"model_max_length":77})");
@@ -49,8 +48,7 @@ TEST_F(CheckpointTest, reads_components_options_and_the_right_config_of_each_kin
   EXPECT_EQ(c.component("feature_extractor").config().get_int("size"), 224);
   EXPECT_EQ(c.index().get_double("boundary_ratio"), 0.5);
   EXPECT_EQ(first_name(c), "w");
-  expect_bad([&] { c.component("vae"); },
-             "wanted a component 'vae', got feature_extractor, scheduler");
+  expect_bad([&] { c.component("vae"); }, "wanted a component 'vae', got feature_extractor, scheduler");
   expect_bad([&] { c.component("scheduler").weights(); }, "wanted weights of 'scheduler'");
 }
 
@@ -94,13 +92,10 @@ TEST_F(CheckpointTest, weights_are_found_in_the_order_of_diffusers) {
   put("diffusion_pytorch_model.bin", "bin");
   put("diffusion_pytorch_model.fp16.safetensors", "fp16");
   put("s.safetensors", "shard");
-  folder_.write("m/unet/diffusion_pytorch_model.safetensors.index.json",
-                R"({"weight_map":{"shard":"s.safetensors"}})");
+  folder_.write("m/unet/diffusion_pytorch_model.safetensors.index.json", R"({"weight_map":{"shard":"s.safetensors"}})");
   folder_.write("m/unet/diffusion_pytorch_model.safetensors.index.bf16.json",
                 R"({"weight_map":{"shard":"s.safetensors"}})");
-  const auto drop = [&](const std::string& name) {
-    std::filesystem::remove(folder_ / ("m/unet/" + name));
-  };
+  const auto drop = [&](const std::string& name) { std::filesystem::remove(folder_ / ("m/unet/" + name)); };
   EXPECT_EQ(first_name(c), "w");
   EXPECT_EQ(first_name(c, "fp16"), "fp16");
   EXPECT_EQ(first_name(c, "bf16"), "shard");
@@ -137,8 +132,7 @@ TEST_F(CheckpointTest, components_are_replaced_by_folders_files_and_whole_models
 TEST_F(CheckpointTest, models_are_found_by_path_and_by_name) {
   folder_.write("place/tiny-model/model_index.json", "{}");
   folder_.write("place/not-a-model/readme", "");
-  setenv("T2V_MODELS", ((folder_ / "none").string() + "::" + (folder_ / "place").string()).c_str(),
-         1);
+  setenv("T2V_MODELS", ((folder_ / "none").string() + "::" + (folder_ / "place").string()).c_str(), 1);
   EXPECT_EQ(io::resolve_model("tiny-model"), folder_ / "place/tiny-model");
   EXPECT_EQ(io::resolve_model((folder_ / "m").string()), folder_ / "m");
   const auto models = io::find_models();
@@ -179,8 +173,7 @@ TEST(Sha256, agrees_with_the_examples_of_fips_180) {
   EXPECT_EQ(digest("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   EXPECT_EQ(digest("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
             "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-  EXPECT_EQ(digest(std::string(1'000'000, 'a')),
-            "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+  EXPECT_EQ(digest(std::string(1'000'000, 'a')), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
 }  // namespace

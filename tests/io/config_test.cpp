@@ -11,9 +11,7 @@ using io::Config;
 using io::Json;
 using io::parse_json;
 
-Config config(const std::string& text) {
-  return Config(parse_json(text, "unet/config.json"), "unet/config.json");
-}
+Config config(const std::string& text) { return Config(parse_json(text, "unet/config.json"), "unet/config.json"); }
 
 TEST(Json, keeps_the_order_of_keys_and_all_values) {
   EXPECT_EQ(parse_json(R"({"b":[1,-2,3.5,true,null,"ä\u00e4"],"a":{"c":{}}})", "x").dump(),
@@ -22,15 +20,11 @@ TEST(Json, keeps_the_order_of_keys_and_all_values) {
 
 TEST(Json, Row25_depth_size_and_item_bombs_are_refused) {
   expect_bad([] { parse_json(std::string(1'000'000, '['), "x"); }, "deeper than 16");
-  expect_bad([] { parse_json("{\"a\":\"" + std::string(2'000'000, 'x') + "\"}", "x"); },
-             "at most 1.05 MB");
-  expect_bad(
-      [] { parse_json("[" + std::string(8'000'000, '1') + "]", "x", {.max_bytes = 64 << 20}); },
-      "too large");
+  expect_bad([] { parse_json("{\"a\":\"" + std::string(2'000'000, 'x') + "\"}", "x"); }, "at most 1.05 MB");
+  expect_bad([] { parse_json("[" + std::string(8'000'000, '1') + "]", "x", {.max_bytes = 64 << 20}); }, "too large");
   std::string many = "[";
   for (int i = 0; i < 3'000'000; ++i) many += "0,";
-  expect_bad([&] { parse_json(many + "0]", "x", {.max_bytes = 64 << 20}); },
-             "more than 2097152 values");
+  expect_bad([&] { parse_json(many + "0]", "x", {.max_bytes = 64 << 20}); }, "more than 2097152 values");
 }
 
 TEST(Json, many_keys_take_linear_time) {
@@ -45,8 +39,8 @@ TEST(Json, duplicates_trailing_text_comments_and_bad_utf8_are_refused) {
   expect_bad([] { parse_json(R"({"a":1,"a":2})", "x"); }, "'a' appears twice");
   expect_bad([] { parse_json(R"({"a":{"b":1,"b":1}})", "x"); }, "'b' appears twice");
   EXPECT_NO_THROW(parse_json(R"([{"a":1},{"a":2}])", "x"));
-  for (const std::string text : {"{} {}", "{}x", "[1,]", "{,}", "// c\n{}", "{\"a\":\"\xff\"}",
-                                 "{\"a\":01}", "'a'", "\"a", "+1", "1e999", "tru"}) {
+  for (const std::string text : {"{} {}", "{}x", "[1,]", "{,}", "// c\n{}", "{\"a\":\"\xff\"}", "{\"a\":01}", "'a'",
+                                 "\"a", "+1", "1e999", "tru"}) {
     expect_bad([&] { parse_json(text, "x"); }, "bad JSON: x: ");
   }
   expect_bad([] { parse_json(std::string("{}\0{}", 5), "x"); }, "NUL");
@@ -57,23 +51,21 @@ TEST(Json, duplicates_trailing_text_comments_and_bad_utf8_are_refused) {
 TEST(Json, nonfinite_literals_are_read_only_where_allowed) {
   expect_bad([] { parse_json("[Infinity]", "x"); }, "not JSON");
   expect_bad([] { parse_json("[NaN]", "x"); }, "not JSON");
-  const Json json =
-      parse_json(R"({"a":-Infinity,"b":Infinity,"c":NaN,"d":"NaN \"Infinity\" \\","e":[1.5]})", "x",
-                 {.allow_nonfinite = true});
+  const Json json = parse_json(R"({"a":-Infinity,"b":Infinity,"c":NaN,"d":"NaN \"Infinity\" \\","e":[1.5]})", "x",
+                               {.allow_nonfinite = true});
   EXPECT_EQ(json["a"].get<double>(), -INFINITY);
   EXPECT_EQ(json["b"].get<double>(), INFINITY);
   EXPECT_TRUE(std::isnan(json["c"].get<double>()));
   EXPECT_EQ(json["d"], "NaN \"Infinity\" \\");
   EXPECT_EQ(json["e"][0], 1.5);
-  for (const std::string text : {"[-NaNx]", "[Infinit]", "[InfinityInfinity]", "Infinity1",
-                                 "[1Infinity]", "[NaN2]", "[--Infinity]"}) {
+  for (const std::string text :
+       {"[-NaNx]", "[Infinit]", "[InfinityInfinity]", "Infinity1", "[1Infinity]", "[NaN2]", "[--Infinity]"}) {
     expect_bad([&] { parse_json(text, "x", {.allow_nonfinite = true}); }, "not JSON");
   }
 }
 
 TEST(Config, getters_give_values_fallbacks_and_scalars_as_lists) {
-  const Config c =
-      config(R"({"i":3,"d":2,"b":true,"s":"x","n":null,"l":[1,2],"ss":["a"],"ds":[0.5,1]})");
+  const Config c = config(R"({"i":3,"d":2,"b":true,"s":"x","n":null,"l":[1,2],"ss":["a"],"ds":[0.5,1]})");
   EXPECT_EQ(c.get_int("i"), 3);
   EXPECT_EQ(c.get_int("n", 7), 7);
   EXPECT_EQ(c.get_int("absent", 8), 8);
@@ -122,16 +114,15 @@ TEST(Config, Row25_a_thousand_keys_are_enough) {
 
 TEST(Config, nan_is_refused_where_it_is_used) {
   TempFolder folder;
-  const Config c =
-      Config::load(folder.write("scheduler_config.json", R"({"a":NaN,"b":-Infinity})"));
+  const Config c = Config::load(folder.write("scheduler_config.json", R"({"a":NaN,"b":-Infinity})"));
   expect_bad([&] { c.get_double("a"); }, "got NaN");
   EXPECT_EQ(c.get_double("b"), -INFINITY);
 }
 
 TEST(Config, Row24_known_keys_that_are_not_implemented_are_unsupported) {
   const Config c = config(R"({"rescale_betas_zero_snr":true,"thresholding":false,"n":null})");
-  expect_bad([&] { c.require("rescale_betas_zero_snr", false, "not built"); },
-             "wanted false, got true (not built)", ErrorCode::unsupported);
+  expect_bad([&] { c.require("rescale_betas_zero_snr", false, "not built"); }, "wanted false, got true (not built)",
+             ErrorCode::unsupported);
   EXPECT_NO_THROW(c.require("thresholding", false, ""));
   EXPECT_NO_THROW(c.require("n", false, ""));
   EXPECT_NO_THROW(c.require("absent", false, ""));

@@ -25,36 +25,27 @@ TEST_P(ImageGolden, equals_what_pil_gives) {
   // JPEG decoders differ in their inverse DCT and chroma upsampling by a few levels; PNG is exact.
   const int tolerance = GetParam().ends_with(".jpg") ? 4 : 0;
   int worst = 0;
-  for (size_t i = 0; i < wanted.rgb.size(); ++i)
-    worst = std::max(worst, std::abs(found.rgb[i] - wanted.rgb[i]));
+  for (size_t i = 0; i < wanted.rgb.size(); ++i) worst = std::max(worst, std::abs(found.rgb[i] - wanted.rgb[i]));
   EXPECT_LE(worst, tolerance);
 }
 
 INSTANTIATE_TEST_SUITE_P(Files, ImageGolden,
-                         testing::Values("rgb.png", "alpha.png", "gray.png", "palette.png",
-                                         "one_bit.png", "exif1.png", "exif2.png", "exif3.png",
-                                         "exif4.png", "exif5.png", "exif6.png", "exif7.png",
+                         testing::Values("rgb.png", "alpha.png", "gray.png", "palette.png", "one_bit.png", "exif1.png",
+                                         "exif2.png", "exif3.png", "exif4.png", "exif5.png", "exif6.png", "exif7.png",
                                          "exif8.png", "plain.jpg", "turned.jpg"),
-                         [](const auto& file) {
-                           return file.param.substr(0, file.param.find('.'));
-                         });
+                         [](const auto& file) { return file.param.substr(0, file.param.find('.')); });
 
-std::span<const std::byte> span_of(const std::string& text) {
-  return std::as_bytes(std::span(text));
-}
+std::span<const std::byte> span_of(const std::string& text) { return std::as_bytes(std::span(text)); }
 
 TEST(Image, png_text_and_pixels_survive_a_round_trip) {
   TempFolder folder;
   const Image image{3, 2, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 255}};
-  const io::PngText text{
-      {"comment", "{\"seed\": 1}"}, {"prompt", "ein schöner Hund 🐕"}, {"empty", ""}};
+  const io::PngText text{{"comment", "{\"seed\": 1}"}, {"prompt", "ein schöner Hund 🐕"}, {"empty", ""}};
   io::save_png(folder / "a.png", image, text);
   EXPECT_EQ(io::load_image(folder / "a.png").rgb, image.rgb);
   EXPECT_EQ(io::read_png_text(folder / "a.png"), text);
-  EXPECT_NE(read_all(folder / "a.png").find(std::string("tEXtcomment\0{\"seed\": 1}", 23)),
-            std::string::npos);
-  expect_bad([&] { io::save_png(folder / "a.png", image, {}, io::IfExists::refuse); }, "exists",
-             ErrorCode::output);
+  EXPECT_NE(read_all(folder / "a.png").find(std::string("tEXtcomment\0{\"seed\": 1}", 23)), std::string::npos);
+  expect_bad([&] { io::save_png(folder / "a.png", image, {}, io::IfExists::refuse); }, "exists", ErrorCode::output);
   expect_bad([&] { io::read_png_text(golden("plain.jpg")); }, "wanted a PNG");
 }
 
@@ -127,7 +118,8 @@ TEST(Image, Row39_huffman_tables_past_their_segment_are_refused) {
 
 TEST(Image, Row39_huffman_tables_that_are_named_and_never_defined_hold_nothing) {
   std::string jpeg = read_all(golden("plain.jpg"));
-  for (size_t table = jpeg.find("\xff\xc4"); table != jpeg.npos; table = jpeg.find("\xff\xc4")) jpeg[table + 1] = '\xe4';
+  for (size_t table = jpeg.find("\xff\xc4"); table != jpeg.npos; table = jpeg.find("\xff\xc4"))
+    jpeg[table + 1] = '\xe4';
   const auto decoded = [&] {
     try {
       return io::decode_image(span_of(jpeg), "x").rgb;

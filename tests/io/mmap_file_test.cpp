@@ -39,8 +39,7 @@ TEST(MmapFile, Row41_a_replaced_file_is_noticed) {
 TEST(MmapFile, Row42_what_is_no_regular_file_is_refused_at_once) {
   TempFolder folder;
   ASSERT_EQ(mkfifo((folder / "fifo").c_str(), 0600), 0);
-  for (const auto& path :
-       {folder / "fifo", std::filesystem::path("/dev/zero"), std::filesystem::path("/dev/null")}) {
+  for (const auto& path : {folder / "fifo", std::filesystem::path("/dev/zero"), std::filesystem::path("/dev/null")}) {
     expect_bad([&] { io::open_tensor_file(path); }, "device, pipe or socket");
     expect_bad([&] { io::load_image(path); }, "device, pipe or socket");
     expect_bad([&] { io::load_json(path); }, "device, pipe or socket");

@@ -53,9 +53,8 @@ TEST_F(Safetensors, Row03_header_past_the_end_is_refused) {
 }
 
 TEST_F(Safetensors, Row04_headers_that_are_no_json_object_are_refused) {
-  for (const std::string header :
-       {"[]", "[[1]]", "3", "-3", "1.5", "null", "true", "\"x\"", "{", "{}x", "{\"a\":}", "{'a':1}",
-        "nan", "{\"\xff\":1}", "{\"a\":{\"dtype\":\"F32\",}}", "//c\n{}"}) {
+  for (const std::string header : {"[]", "[[1]]", "3", "-3", "1.5", "null", "true", "\"x\"", "{", "{}x", "{\"a\":}",
+                                   "{'a':1}", "nan", "{\"\xff\":1}", "{\"a\":{\"dtype\":\"F32\",}}", "//c\n{}"}) {
     refuse_header(header, "header:");
   }
   refuse_header(std::string("{}\0junk", 7), "NUL");
@@ -65,10 +64,8 @@ TEST_F(Safetensors, Row05_duplicate_keys_are_refused) {
   refuse_header(
       R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})",
       "appears twice", 2);
-  refuse_header(R"({"a":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
-                "appears twice", 1);
-  refuse_header(R"({"a":{"dtype":"U8","shape":[],"shape":[1],"data_offsets":[0,1]}})",
-                "appears twice", 1);
+  refuse_header(R"({"a":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "appears twice", 1);
+  refuse_header(R"({"a":{"dtype":"U8","shape":[],"shape":[1],"data_offsets":[0,1]}})", "appears twice", 1);
   refuse_header(R"({"__metadata__":{"k":"1","k":"2"}})", "appears twice");
   refuse_header(R"({"__metadata__":{},"__metadata__":{}})", "appears twice");
   refuse_header(
@@ -79,16 +76,14 @@ TEST_F(Safetensors, Row05_duplicate_keys_are_refused) {
 TEST_F(Safetensors, Row06_many_overlapping_tensors_are_refused_quickly) {
   std::string header = "{";
   for (int i = 0; i < 100'000; ++i) {
-    header += (i ? ",\"" : "\"") + std::to_string(i) +
-              R"(":{"dtype":"U8","shape":[8],"data_offsets":[0,8]})";
+    header += (i ? ",\"" : "\"") + std::to_string(i) + R"(":{"dtype":"U8","shape":[8],"data_offsets":[0,8]})";
   }
   refuse_header(header + "}", "overlapping", 8);
 }
 
 TEST_F(Safetensors, Row07_holes_and_trailing_bytes_are_refused_with_their_count) {
   refuse_header(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})", "hole", 2);
-  refuse_header(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "21 trailing bytes",
-                22);
+  refuse_header(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "21 trailing bytes", 22);
   refuse_header("{}", "3 trailing bytes", 3);
   refuse_header(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[2,1]}})", "reversed", 3);
 }
@@ -103,15 +98,12 @@ TEST_F(Safetensors, Row08_a_cut_download_names_the_missing_bytes) {
 }
 
 TEST_F(Safetensors, Row09_shape_overflow_and_wrong_shape_types_are_refused) {
-  for (const std::string shape :
-       {"[9223372036854775807,2]", "[4294967296,4294967296]", "[9223372036854775807]"}) {
-    refuse_header(R"({"a":{"dtype":"F32","shape":)" + shape + R"(,"data_offsets":[0,4]}})",
-                  "overflows", 4);
+  for (const std::string shape : {"[9223372036854775807,2]", "[4294967296,4294967296]", "[9223372036854775807]"}) {
+    refuse_header(R"({"a":{"dtype":"F32","shape":)" + shape + R"(,"data_offsets":[0,4]}})", "overflows", 4);
   }
-  for (const std::string shape : {"[-1]", "[1.5]", "[\"1\"]", "[18446744073709551615]", "[[1]]",
-                                  "[true]", "[null]", "1", "{}", "\"x\"", "null"}) {
-    refuse_header(R"({"a":{"dtype":"F32","shape":)" + shape + R"(,"data_offsets":[0,4]}})", "'a'",
-                  4);
+  for (const std::string shape : {"[-1]", "[1.5]", "[\"1\"]", "[18446744073709551615]", "[[1]]", "[true]", "[null]",
+                                  "1", "{}", "\"x\"", "null"}) {
+    refuse_header(R"({"a":{"dtype":"F32","shape":)" + shape + R"(,"data_offsets":[0,4]}})", "'a'", 4);
   }
   refuse_header(R"({"a":{"dtype":"F32","shape":[)" +
                     std::string(80, '1').replace(1, 79,
@@ -126,12 +118,9 @@ TEST_F(Safetensors, Row09_shape_overflow_and_wrong_shape_types_are_refused) {
 
 TEST_F(Safetensors, Row10_shape_and_offsets_must_agree) {
   refuse_header(R"({"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,4]}})", "wants 16 bytes", 4);
-  refuse_header(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,99999999999]}})",
-                "wants 8 bytes", 8);
-  for (const std::string offsets :
-       {"[0]", "[0,1,2]", "[]", "[-1,3]", "0", "[0,\"4\"]", "[[0],4]", "[0,1e3]"}) {
-    refuse_header(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":)" + offsets + "}}",
-                  "data_offsets", 4);
+  refuse_header(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,99999999999]}})", "wants 8 bytes", 8);
+  for (const std::string offsets : {"[0]", "[0,1,2]", "[]", "[-1,3]", "0", "[0,\"4\"]", "[[0],4]", "[0,1e3]"}) {
+    refuse_header(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":)" + offsets + "}}", "data_offsets", 4);
   }
   refuse_header(R"({"a":{"dtype":"F32","shape":[1]}})", "no data_offsets", 4);
   refuse_header(R"({"a":{"dtype":"F32","data_offsets":[0,4]}})", "no shape", 4);
@@ -144,8 +133,7 @@ TEST_F(Safetensors, Row10_shape_and_offsets_must_agree) {
 }
 
 TEST_F(Safetensors, Row11_unknown_dtypes_are_refused_and_unsupported_ones_left_out) {
-  refuse_header(R"({"a":{"dtype":"F99","shape":[1],"data_offsets":[0,4]}})", "unknown dtype 'F99'",
-                4);
+  refuse_header(R"({"a":{"dtype":"F99","shape":[1],"data_offsets":[0,4]}})", "unknown dtype 'F99'", 4);
   refuse_header(R"({"a":{"dtype":3,"shape":[1],"data_offsets":[0,4]}})", "wanted a string", 4);
   refuse_header(R"({"a":{"dtype":"F4","shape":[3],"data_offsets":[0,2]}})", "inside a byte", 2);
   const auto file = accept(safetensors_bytes(
@@ -186,8 +174,7 @@ TEST_F(Safetensors, Row16_a_torch_file_under_a_safetensors_name_is_read_by_conte
 TEST_F(Safetensors, Row17_a_million_tiny_tensors_are_refused) {
   std::string header = "{";
   for (int i = 0; i < 1'000'000; ++i) {
-    header += (i ? ",\"" : "\"") + std::to_string(i) +
-              R"(":{"dtype":"U8","shape":[0],"data_offsets":[0,0]})";
+    header += (i ? ",\"" : "\"") + std::to_string(i) + R"(":{"dtype":"U8","shape":[0],"data_offsets":[0,0]})";
   }
   refuse_header(header + "}", "100000 tensors");
 }
@@ -221,12 +208,11 @@ TEST_F(Safetensors, Row25_deep_nesting_is_refused) {
 TEST_F(Safetensors, headers_of_ten_thousand_tensors_open_in_milliseconds) {
   std::string header = "{";
   for (int i = 0; i < 10'000; ++i) {
-    header += (i ? ",\"" : "\"") + std::string("down_blocks.0.resnets.1.conv.weight.") +
-              std::to_string(i) + R"(":{"dtype":"F32","shape":[1,1,1],"data_offsets":[)" +
-              std::to_string(4 * i) + "," + std::to_string(4 * i + 4) + "]}";
+    header += (i ? ",\"" : "\"") + std::string("down_blocks.0.resnets.1.conv.weight.") + std::to_string(i) +
+              R"(":{"dtype":"F32","shape":[1,1,1],"data_offsets":[)" + std::to_string(4 * i) + "," +
+              std::to_string(4 * i + 4) + "]}";
   }
-  const auto file =
-      folder_.write("x.safetensors", safetensors_bytes(header + "}", std::string(40'000, '\0')));
+  const auto file = folder_.write("x.safetensors", safetensors_bytes(header + "}", std::string(40'000, '\0')));
   double best = 1e9;
   for (int run = 0; run < 5; ++run) {
     // Processor time: what else the machine does must not decide this test.
@@ -243,10 +229,9 @@ TEST_F(Safetensors, headers_of_ten_thousand_tensors_open_in_milliseconds) {
 TEST_F(Safetensors, what_is_written_is_read_back) {
   const std::vector<float> values{1, 2, 3, 4, 5, 6};
   const std::vector<uint8_t> bytes{7};
-  const std::vector<io::NamedTensor> tensors{
-      {"b", {DType::u8, {1}, {}, std::as_bytes(std::span(bytes))}},
-      {"a \"ä\"\n", {DType::f32, {2, 3}, {}, std::as_bytes(std::span(values))}},
-      {"nothing", {DType::f16, {0, 4}, {}, {}}}};
+  const std::vector<io::NamedTensor> tensors{{"b", {DType::u8, {1}, {}, std::as_bytes(std::span(bytes))}},
+                                             {"a \"ä\"\n", {DType::f32, {2, 3}, {}, std::as_bytes(std::span(values))}},
+                                             {"nothing", {DType::f16, {0, 4}, {}, {}}}};
   const auto file = folder_ / "out.safetensors";
   io::write_safetensors(file, tensors, {{"run", "{\"seed\": 1}"}});
   const auto back = open_tensor_file(file);
@@ -255,8 +240,8 @@ TEST_F(Safetensors, what_is_written_is_read_back) {
   EXPECT_EQ(values_of(back->tensors().at("a \"ä\"\n")), (std::vector<double>{1, 2, 3, 4, 5, 6}));
   EXPECT_EQ(reinterpret_cast<uintptr_t>(back->tensors().at("a \"ä\"\n").bytes.data()) % 4, 0u);
   EXPECT_EQ(folder_.list(), std::vector<std::string>{"out.safetensors"});
-  expect_bad([&] { io::write_safetensors(folder_ / "no/such/folder.safetensors", tensors, {}); },
-             "does not exist", ErrorCode::output);
+  expect_bad([&] { io::write_safetensors(folder_ / "no/such/folder.safetensors", tensors, {}); }, "does not exist",
+             ErrorCode::output);
 }
 
 }  // namespace

@@ -17,27 +17,24 @@ class Sharded : public testing::Test {
   void shard(const std::string& file, const std::vector<std::string>& names) {
     std::string header;
     for (size_t i = 0; i < names.size(); ++i) {
-      header += (i ? ",\"" : "\"") + names[i] + R"(":{"dtype":"U8","shape":[1],"data_offsets":[)" +
-                std::to_string(i) + "," + std::to_string(i + 1) + "]}";
+      header += (i ? ",\"" : "\"") + names[i] + R"(":{"dtype":"U8","shape":[1],"data_offsets":[)" + std::to_string(i) +
+                "," + std::to_string(i + 1) + "]}";
     }
     folder_.write(file, safetensors_bytes("{" + header + "}", std::string(names.size(), 'x')));
   }
 };
 
 TEST_F(Sharded, reads_all_shards_as_one) {
-  expect_equals_golden(
-      *io::open_sharded(golden("sharded/diffusion_pytorch_model.safetensors.index.json")),
-      "sharded");
+  expect_equals_golden(*io::open_sharded(golden("sharded/diffusion_pytorch_model.safetensors.index.json")), "sharded");
 }
 
 TEST_F(Sharded, Row19_only_plain_file_names_are_taken) {
-  for (const std::string name : {"../x", "/etc/passwd", "C:\\\\x", "a\\u0000b", "a/b", "", ".",
-                                 "..", "a\\\\b", "C:x", "a\\nb"}) {
+  for (const std::string name :
+       {"../x", "/etc/passwd", "C:\\\\x", "a\\u0000b", "a/b", "", ".", "..", "a\\\\b", "C:x", "a\\nb"}) {
     const auto file = index("{\"t\":\"" + name + "\"}");
     expect_bad([&] { io::open_sharded(file); }, "plain file names");
   }
-  for (const std::string map :
-       {"[]", "3", "null", "{}", "{\"t\":1}", "{\"t\":[\"x\"]}", "{\"t\":\"x\",\"t\":\"y\"}"}) {
+  for (const std::string map : {"[]", "3", "null", "{}", "{\"t\":1}", "{\"t\":[\"x\"]}", "{\"t\":\"x\",\"t\":\"y\"}"}) {
     const auto file = index(map);
     expect_bad([&] { io::open_sharded(file); }, "index.json");
   }
@@ -47,23 +44,18 @@ TEST_F(Sharded, Row19_only_plain_file_names_are_taken) {
 
 TEST_F(Sharded, Row20_symbolic_links_like_those_of_the_hub_cache_are_followed) {
   shard("blobs/abc", {"t"});
-  const auto blob_index =
-      folder_.write("blobs/def", R"({"weight_map":{"t":"model-1.safetensors"}})");
+  const auto blob_index = folder_.write("blobs/def", R"({"weight_map":{"t":"model-1.safetensors"}})");
   std::filesystem::create_directories(folder_ / "snapshots/rev");
   std::filesystem::create_symlink("../../blobs/abc", folder_ / "snapshots/rev/model-1.safetensors");
-  std::filesystem::create_symlink("../../blobs/def",
-                                  folder_ / "snapshots/rev/model.safetensors.index.json");
-  EXPECT_EQ(
-      io::open_sharded(folder_ / "snapshots/rev/model.safetensors.index.json")->tensors().size(),
-      1u);
+  std::filesystem::create_symlink("../../blobs/def", folder_ / "snapshots/rev/model.safetensors.index.json");
+  EXPECT_EQ(io::open_sharded(folder_ / "snapshots/rev/model.safetensors.index.json")->tensors().size(), 1u);
 }
 
 TEST_F(Sharded, Row20_links_that_lead_out_of_the_model_are_refused_by_name) {
   shard("elsewhere/other.safetensors", {"t"});
   shard("elsewhere/model-1.safetensors", {"t"});
   shard("model/shared/same.safetensors", {"t"});
-  const auto index =
-      folder_.write("model/unet/m.index.json", R"({"weight_map":{"t":"model-1.safetensors"}})");
+  const auto index = folder_.write("model/unet/m.index.json", R"({"weight_map":{"t":"model-1.safetensors"}})");
   const auto link = folder_ / "model/unet/model-1.safetensors";
   const auto link_to = [&](const std::string& target) {
     std::filesystem::remove(link);
@@ -85,13 +77,11 @@ TEST_F(Sharded, Row21_everything_wrong_is_reported_at_once) {
   folder_.write("broken.safetensors", "version https://git-lfs.github.com/spec/v1\n");
   const auto file = index(
       R"({"a":"1.safetensors","b":"1.safetensors","both":"2.safetensors","c":"missing.safetensors","d":"broken.safetensors"})");
-  for (const std::string part :
-       {"missing shard missing.safetensors", "'both' is in 1.safetensors and in 2.safetensors",
-        "'b' is not in 1.safetensors", "Git-LFS"}) {
+  for (const std::string part : {"missing shard missing.safetensors", "'both' is in 1.safetensors and in 2.safetensors",
+                                 "'b' is not in 1.safetensors", "Git-LFS"}) {
     expect_bad([&] { io::open_sharded(file); }, part);
   }
-  const auto absent =
-      index(R"({"a":"1.safetensors","both":"1.safetensors","zzz":"1.safetensors"})");
+  const auto absent = index(R"({"a":"1.safetensors","both":"1.safetensors","zzz":"1.safetensors"})");
   expect_bad([&] { io::open_sharded(absent); }, "'zzz' is not in 1.safetensors");
 }
 

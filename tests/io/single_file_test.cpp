@@ -12,8 +12,7 @@ namespace t2v::test {
 namespace {
 
 const io::Json& names() {
-  static const io::Json json =
-      io::load_json(std::filesystem::path(T2V_TEST_DATA) / "golden/single_file/names.json");
+  static const io::Json json = io::load_json(std::filesystem::path(T2V_TEST_DATA) / "golden/single_file/names.json");
   return json;
 }
 
@@ -186,7 +185,8 @@ TEST(SingleFile, of_stable_video_diffusion_is_told_and_named_as_published) {
                                {encoder + "conv_in.weight", {128, 3, 3, 3}},
                                {"first_stage_model.decoder.conv_in.weight", {512, 4, 3, 3}},
                                {"first_stage_model.decoder.conv_out.weight", {3, 128, 3, 3}}});
-  for (int i = 0; i < 32; ++i) stored.push_back({tower + "transformer.resblocks." + std::to_string(i) + ".ln_1.weight", {1280}});
+  for (int i = 0; i < 32; ++i)
+    stored.push_back({tower + "transformer.resblocks." + std::to_string(i) + ".ln_1.weight", {1280}});
   for (int level = 0; level < 4; ++level) {
     for (int layer = 0; layer < 2; ++layer) {
       const std::string block = encoder + "down." + std::to_string(level) + ".block." + std::to_string(layer);

@@ -19,8 +19,7 @@ namespace t2v::test {
 
 inline double half_value(uint16_t bits) {
   const int exponent = bits >> 10 & 31, fraction = bits & 1023;
-  const double magnitude =
-      exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
+  const double magnitude = exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
   return bits & 0x8000 ? -magnitude : magnitude;
 }
 
@@ -31,34 +30,23 @@ inline double element(const io::TensorView& view, size_t index) {
     return value;
   };
   switch (view.dtype) {
-    case io::DType::f64:
-      return get(double{});
-    case io::DType::f32:
-      return static_cast<double>(get(float{}));
-    case io::DType::f16:
-      return half_value(get(uint16_t{}));
-    case io::DType::bf16:
-      return static_cast<double>(std::bit_cast<float>(uint32_t{get(uint16_t{})} << 16));
-    case io::DType::f8_e5m2:
-      return half_value(static_cast<uint16_t>(get(uint8_t{}) << 8));
+    case io::DType::f64: return get(double{});
+    case io::DType::f32: return static_cast<double>(get(float{}));
+    case io::DType::f16: return half_value(get(uint16_t{}));
+    case io::DType::bf16: return static_cast<double>(std::bit_cast<float>(uint32_t{get(uint16_t{})} << 16));
+    case io::DType::f8_e5m2: return half_value(static_cast<uint16_t>(get(uint8_t{}) << 8));
     case io::DType::f8_e4m3: {
       const uint8_t bits = get(uint8_t{});
       const int exponent = bits >> 3 & 15, fraction = bits & 7;
-      const double magnitude =
-          exponent == 0 ? std::ldexp(fraction, -9) : std::ldexp(8 + fraction, exponent - 10);
+      const double magnitude = exponent == 0 ? std::ldexp(fraction, -9) : std::ldexp(8 + fraction, exponent - 10);
       return bits & 0x80 ? -magnitude : magnitude;
     }
-    case io::DType::i64:
-      return static_cast<double>(get(int64_t{}));
-    case io::DType::i32:
-      return get(int32_t{});
-    case io::DType::i16:
-      return get(int16_t{});
-    case io::DType::i8:
-      return get(int8_t{});
+    case io::DType::i64: return static_cast<double>(get(int64_t{}));
+    case io::DType::i32: return get(int32_t{});
+    case io::DType::i16: return get(int16_t{});
+    case io::DType::i8: return get(int8_t{});
     case io::DType::u8:
-    case io::DType::boolean:
-      return get(uint8_t{});
+    case io::DType::boolean: return get(uint8_t{});
   }
   return 0;
 }

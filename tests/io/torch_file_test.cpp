@@ -16,12 +16,10 @@ TEST_P(TorchGolden, reads_what_torch_save_wrote) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Files, TorchGolden,
-                         testing::Values("zip.pth", "legacy.pth", "protocol4.pth", "shared.pth",
-                                         "shared_legacy.pth", "nested.pth", "module.pth",
-                                         "parameters.pth", "float8.pth", "single.pth", "list.pth"),
-                         [](const auto& file) {
-                           return file.param.substr(0, file.param.find('.'));
-                         });
+                         testing::Values("zip.pth", "legacy.pth", "protocol4.pth", "shared.pth", "shared_legacy.pth",
+                                         "nested.pth", "module.pth", "parameters.pth", "float8.pth", "single.pth",
+                                         "list.pth"),
+                         [](const auto& file) { return file.param.substr(0, file.param.find('.')); });
 
 class TorchFile : public testing::Test {
  protected:
@@ -34,13 +32,10 @@ class TorchFile : public testing::Test {
     expect_bad([&] { open_tensor_file(file); }, part);
     expect_bad([&] { open_tensor_file(file); }, "x.pth");
   }
-  void refuse_pickle(const std::string& pickle, const std::string& part) {
-    refuse(torch_zip(pickle), part);
-  }
+  void refuse_pickle(const std::string& pickle, const std::string& part) { refuse(torch_zip(pickle), part); }
   void refuse_tensor(int64_t storage, int64_t offset, const std::vector<int64_t>& shape,
                      const std::vector<int64_t>& strides, const std::string& part) {
-    refuse_pickle(p_file(p_dict({{"w", p_tensor(p_storage(storage), offset, shape, strides)}})),
-                  part);
+    refuse_pickle(p_file(p_dict({{"w", p_tensor(p_storage(storage), offset, shape, strides)}})), part);
   }
   std::shared_ptr<const io::TensorFile> accept(const std::string& bytes) {
     return open_tensor_file(folder_.write("x.pth", bytes));
@@ -59,13 +54,11 @@ TEST_F(TorchFile, views_keep_their_strides) {
 }
 
 TEST_F(TorchFile, Row16_extension_does_not_matter) {
-  EXPECT_EQ(open_tensor_file(folder_.write("m.safetensors", torch_zip(good_)))->tensors().size(),
-            1u);
+  EXPECT_EQ(open_tensor_file(folder_.write("m.safetensors", torch_zip(good_)))->tensors().size(), 1u);
 }
 
 TEST_F(TorchFile, Row18_big_endian_data_is_refused) {
-  refuse(zip_bytes(
-             {{"a/data.pkl", good_}, {"a/data/0", std::string(16, '\0')}, {"a/byteorder", "big"}}),
+  refuse(zip_bytes({{"a/data.pkl", good_}, {"a/data/0", std::string(16, '\0')}, {"a/byteorder", "big"}}),
          "little-endian");
 }
 
@@ -79,8 +72,7 @@ TEST_F(TorchFile, Row27_broken_pickles_name_opcode_and_offset) {
   refuse_pickle("", "ends before its STOP");
   refuse_pickle("\x80\x02", "ends before its STOP");
   refuse_pickle("\x80\x02.", "stack underflow");
-  for (const std::string opcode :
-       {"0", "2", "a", "s", "b", "R", "\x81", "\x85", "\x87", "Q", "q\x01", "\x94"}) {
+  for (const std::string opcode : {"0", "2", "a", "s", "b", "R", "\x81", "\x85", "\x87", "Q", "q\x01", "\x94"}) {
     refuse_pickle("\x80\x02" + opcode + ".", "stack underflow");
   }
   for (const std::string opcode : {"t", "l", "d", "u", "e", "1", "o", "\x91", "\x90"})
@@ -93,8 +85,7 @@ TEST_F(TorchFile, Row27_broken_pickles_name_opcode_and_offset) {
   refuse_pickle("\x80\x06N.", "wanted protocol 2 to 5");
   refuse_pickle(std::string("\x80\x00N.", 4), "wanted protocol 2 to 5");
   for (const char opcode : std::string("IFLSVPgp\x82\x83\x84\x97\x98\xff\x01~")) {
-    refuse_pickle("\x80\x02" + std::string(1, opcode) + "1\n.",
-                  "an opcode that torch.save does not write");
+    refuse_pickle("\x80\x02" + std::string(1, opcode) + "1\n.", "an opcode that torch.save does not write");
   }
   refuse_pickle("\x80\x02N.", "without any");
   refuse_pickle("\x80\x02}.", "without any");
@@ -130,16 +121,15 @@ TEST_F(TorchFile, Row29_memo_doubling_costs_nothing) {
       std::string(1, '\0');
   bomb = std::string("\x80\x02]q\x00", 5);
   for (int i = 0; i < 60; ++i) {
-    bomb += "0](" + std::string("h") + static_cast<char>(i) + "h" + static_cast<char>(i) + "eq" +
-            static_cast<char>(i + 1);
+    bomb +=
+        "0](" + std::string("h") + static_cast<char>(i) + "h" + static_cast<char>(i) + "eq" + static_cast<char>(i + 1);
   }
   refuse_pickle(bomb + ".", "");
 }
 
 TEST_F(TorchFile, Row29_operations_and_cycles_are_bounded) {
-  std::string cycle = std::string("\x80\x02}q\x00", 5) + "(" + p_text("self") +
-                      std::string("h\x00", 2) + p_text("w") + p_tensor(p_storage(4), 0, {4}, {1}) +
-                      "u.";
+  std::string cycle = std::string("\x80\x02}q\x00", 5) + "(" + p_text("self") + std::string("h\x00", 2) + p_text("w") +
+                      p_tensor(p_storage(4), 0, {4}, {1}) + "u.";
   EXPECT_EQ(accept(torch_zip(cycle))->tensors().size(), 1u);
   refuse_pickle("\x80\x02" + std::string(4'000'000, 'N') + ".", "more than 300000 values");
   std::string deep = "\x80\x02";
@@ -182,9 +172,8 @@ TEST_F(TorchFile, Row30_tensor_extents_stay_inside_their_storage) {
 }
 
 TEST_F(TorchFile, Row30_empty_tensors_and_small_repeats_are_accepted) {
-  const auto file =
-      accept(torch_zip(p_file(p_dict({{"empty", p_tensor(p_storage(4), 0, {0, 3}, {3, 1})},
-                                      {"repeat", p_tensor(p_storage(4), 0, {8, 4}, {0, 1})}}))));
+  const auto file = accept(torch_zip(p_file(p_dict(
+      {{"empty", p_tensor(p_storage(4), 0, {0, 3}, {3, 1})}, {"repeat", p_tensor(p_storage(4), 0, {8, 4}, {0, 1})}}))));
   EXPECT_TRUE(file->tensors().at("empty").bytes.empty());
   EXPECT_EQ(file->tensors().at("repeat").strides, (std::vector<int64_t>{0, 1}));
 }
@@ -193,36 +182,28 @@ TEST_F(TorchFile, Row30_arguments_of_known_functions_are_checked) {
   const std::string rebuild = "ctorch._utils\n_rebuild_tensor_v2\n";
   refuse_pickle(p_file(rebuild + ")R"), "with 0 arguments");
   refuse_pickle(p_file(rebuild + p_tuple({"N", "N", "N", "N"}) + "R"), "without a storage");
-  refuse_pickle(p_file(rebuild + p_tuple({p_storage(4), p_text("x"), ")", ")"}) + "R"),
-                "wanted an integer");
-  refuse_pickle(p_file(rebuild + p_tuple({p_storage(4), p_int(0), "N", ")"}) + "R"),
-                "wanted a tuple");
-  refuse_pickle(p_file("ctorch._utils\n_rebuild_tensor_v3\n" +
-                       p_tuple({p_storage(4), p_int(0), ")", ")", "N", "N", "N"}) + "R"),
-                "wanted a torch.dtype");
-  refuse_pickle(p_file(p_tuple({p_text("storage"), "N", "N", "N", p_int(1)}) + "Q"),
-                "without class or key");
-  refuse_pickle(p_file("ccollections\nOrderedDict\n" + p_tuple({p_tuple({"N"})}) + "R"),
-                "not pairs");
+  refuse_pickle(p_file(rebuild + p_tuple({p_storage(4), p_text("x"), ")", ")"}) + "R"), "wanted an integer");
+  refuse_pickle(p_file(rebuild + p_tuple({p_storage(4), p_int(0), "N", ")"}) + "R"), "wanted a tuple");
   refuse_pickle(
-      p_file("ctorch._tensor\n_rebuild_from_type_v2\n" + p_tuple({"N", "N", ")", "N"}) + "R"),
-      "bad tensor subclass");
-  refuse(torch_zip(
-             p_file(p_dict({{"w", p_tensor(p_storage(4, "FloatStorage", "../0"), 0, {4}, {1})}}))),
+      p_file("ctorch._utils\n_rebuild_tensor_v3\n" + p_tuple({p_storage(4), p_int(0), ")", ")", "N", "N", "N"}) + "R"),
+      "wanted a torch.dtype");
+  refuse_pickle(p_file(p_tuple({p_text("storage"), "N", "N", "N", p_int(1)}) + "Q"), "without class or key");
+  refuse_pickle(p_file("ccollections\nOrderedDict\n" + p_tuple({p_tuple({"N"})}) + "R"), "not pairs");
+  refuse_pickle(p_file("ctorch._tensor\n_rebuild_from_type_v2\n" + p_tuple({"N", "N", ")", "N"}) + "R"),
+                "bad tensor subclass");
+  refuse(torch_zip(p_file(p_dict({{"w", p_tensor(p_storage(4, "FloatStorage", "../0"), 0, {4}, {1})}}))),
          "no record of the storage");
 }
 
 TEST_F(TorchFile, tensors_of_unsupported_dtypes_are_left_out) {
-  const auto file = accept(
-      torch_zip(p_file(p_dict({{"c", p_tensor(p_storage(2, "ComplexFloatStorage"), 0, {2}, {1})},
-                               {"w", p_tensor(p_storage(4), 0, {4}, {1})}}))));
+  const auto file = accept(torch_zip(p_file(p_dict({{"c", p_tensor(p_storage(2, "ComplexFloatStorage"), 0, {2}, {1})},
+                                                    {"w", p_tensor(p_storage(4), 0, {4}, {1})}}))));
   EXPECT_EQ(file->tensors().size(), 1u);
 }
 
 TEST_F(TorchFile, two_tensors_of_one_dotted_name_are_refused) {
   const std::string tensor = p_tensor(p_storage(4), 0, {4}, {1});
-  refuse_pickle(p_file(p_dict({{"a.b", tensor}, {"a", p_dict({{"b", tensor}})}})),
-                "two tensors of this name");
+  refuse_pickle(p_file(p_dict({{"a.b", tensor}, {"a", p_dict({{"b", tensor}})}})), "two tensors of this name");
 }
 
 TEST_F(TorchFile, Row31_zip_archives_are_bounded) {
@@ -289,10 +270,7 @@ TEST_F(TorchFile, Row31_every_single_byte_change_is_survived) {
 TEST_F(TorchFile, Row32_any_top_level_folder_name_is_accepted) {
   for (const std::string name : {"archive/", "my model v1.0 (ä)/", "", "..x/"}) {
     EXPECT_EQ(
-        accept(zip_bytes({{name + "data.pkl", good_}, {name + "data/0", std::string(16, '\0')}}))
-            ->tensors()
-            .size(),
-        1u)
+        accept(zip_bytes({{name + "data.pkl", good_}, {name + "data/0", std::string(16, '\0')}}))->tensors().size(), 1u)
         << name;
   }
 }
@@ -310,9 +288,8 @@ TEST_F(TorchFile, Row33_legacy_files_are_read_and_cut_ones_refused) {
 TEST_F(TorchFile, wrapped_state_dicts_are_entered_and_the_rest_ignored) {
   const std::string tensor = p_tensor(p_storage(4), 0, {4}, {1});
   for (const std::string wrapper : {"state_dict", "model"}) {
-    const auto file = accept(torch_zip(p_file(p_dict({{"epoch", p_int(3)},
-                                                      {wrapper, p_dict({{"w", tensor}})},
-                                                      {"ema", p_dict({{"w", tensor}})}}))));
+    const auto file = accept(torch_zip(
+        p_file(p_dict({{"epoch", p_int(3)}, {wrapper, p_dict({{"w", tensor}})}, {"ema", p_dict({{"w", tensor}})}}))));
     EXPECT_EQ(file->tensors().size(), 1u);
     EXPECT_EQ(file->tensors().begin()->first, "w");
   }

@@ -22,8 +22,7 @@ class RecordingSink final : public FrameSink {
   explicit RecordingSink(Record& record) : record_(&record) {}
   ~RecordingSink() override { ++record_->destroyed; }
   void write(const FrameView& frame) override {
-    if (record_->delay_ms > 0)
-      std::this_thread::sleep_for(std::chrono::milliseconds(record_->delay_ms));
+    if (record_->delay_ms > 0) std::this_thread::sleep_for(std::chrono::milliseconds(record_->delay_ms));
     if (static_cast<int64_t>(record_->first_bytes.size()) == record_->fail_at) {
       throw Error(ErrorCode::output, "can't write: disk full");
     }
@@ -35,9 +34,7 @@ class RecordingSink final : public FrameSink {
   Record* record_;
 };
 
-Picture numbered(int index) {
-  return {4, 2, std::vector<uint8_t>(24, static_cast<uint8_t>(index))};
-}
+Picture numbered(int index) { return {4, 2, std::vector<uint8_t>(24, static_cast<uint8_t>(index))}; }
 
 TEST(AsyncSink, passes_every_frame_in_order) {
   Record record;

@@ -36,8 +36,7 @@ struct Exact {
 
 Exact formula(double r, double g, double b) {
   const double luma = 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  return {16 + 219 * luma / 255, 128 + 224 * (b - luma) / 1.8556 / 255,
-          128 + 224 * (r - luma) / 1.5748 / 255};
+  return {16 + 219 * luma / 255, 128 + 224 * (b - luma) / 1.8556 / 255, 128 + 224 * (r - luma) / 1.5748 / 255};
 }
 
 // Half a level is lost by rounding; the fixed-point factors may add 0.01.
@@ -63,8 +62,7 @@ TEST(Colour, chroma_of_420_is_the_mean_of_four_pixels) {
     for (size_t x = 0; x < 35; ++x) {
       double mean[3] = {};
       for (const size_t offset : {size_t{0}, size_t{1}, size_t{70}, size_t{71}}) {
-        for (size_t c = 0; c < 3; ++c)
-          mean[c] += picture.rgb[3 * (2 * y * 70 + 2 * x + offset) + c] / 4.0;
+        for (size_t c = 0; c < 3; ++c) mean[c] += picture.rgb[3 * (2 * y * 70 + 2 * x + offset) + c] / 4.0;
       }
       const Exact want = formula(mean[0], mean[1], mean[2]);
       ASSERT_NEAR(planes.u[y * 35 + x], want.u, kRounding);
@@ -123,8 +121,7 @@ Picture chart() {
 
 TEST(Colour, Row66_chart_patches_survive_every_container_within_three_levels) {
   const Picture picture = chart();
-  for (const char* name :
-       {"c.mp4", "c.mov", "c.mkv", "c.webm", "c.gif", "c.webp", "c.y4m", "c.png"}) {
+  for (const char* name : {"c.mp4", "c.mov", "c.mkv", "c.webm", "c.gif", "c.webp", "c.y4m", "c.png"}) {
     TempFolder folder;
     const int frames = std::string_view(name) == "c.png" ? 1 : 3;
     auto sink = open_sink(folder / name, spec_of(picture.width, picture.height));

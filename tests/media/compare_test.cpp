@@ -19,8 +19,7 @@ TEST(Compare, equal_frames_have_infinite_psnr_and_ssim_one) {
 }
 
 TEST(Compare, a_constant_offset_has_the_psnr_and_ssim_of_the_formula) {
-  const Picture a{16, 16, std::vector<uint8_t>(768, 100)},
-      b{16, 16, std::vector<uint8_t>(768, 110)};
+  const Picture a{16, 16, std::vector<uint8_t>(768, 100)}, b{16, 16, std::vector<uint8_t>(768, 110)};
   const FrameDifference difference = compare_frames(a.view(), b.view());
   EXPECT_DOUBLE_EQ(difference.mse, 100);
   EXPECT_NEAR(difference.psnr, 28.1308, 1e-4);  // 20 log10(255 / 10)
@@ -33,8 +32,7 @@ TEST(Compare, a_constant_offset_has_the_psnr_and_ssim_of_the_formula) {
 double plain_ssim(const Picture& a, const Picture& b) {
   double weights[11][11], total = 0, sum = 0;
   for (int i = 0; i < 11; ++i) {
-    for (int j = 0; j < 11; ++j)
-      total += weights[i][j] = std::exp(-((i - 5) * (i - 5) + (j - 5) * (j - 5)) / 4.5);
+    for (int j = 0; j < 11; ++j) total += weights[i][j] = std::exp(-((i - 5) * (i - 5) + (j - 5) * (j - 5)) / 4.5);
   }
   int64_t count = 0;
   for (int64_t y = 0; y + 11 <= a.height; ++y) {
@@ -62,8 +60,7 @@ TEST(Compare, ssim_equals_its_definition) {
   Picture b = a;
   std::mt19937 random(7);
   for (uint8_t& value : b.rgb)
-    value =
-        static_cast<uint8_t>(std::clamp<int>(value + static_cast<int>(random() % 41) - 20, 0, 255));
+    value = static_cast<uint8_t>(std::clamp<int>(value + static_cast<int>(random() % 41) - 20, 0, 255));
   EXPECT_NEAR(compare_frames(a.view(), b.view()).ssim, plain_ssim(a, b),
               1e-9);  // the order of double sums
 }
@@ -108,8 +105,7 @@ TEST(Scale, nearest_by_an_integer_repeats_pixels) {
   ASSERT_EQ(big.rgb.size(), 15U * 12 * 3);
   for (size_t y = 0; y < 12; ++y) {
     for (size_t x = 0; x < 15; ++x) {
-      for (size_t c = 0; c < 3; ++c)
-        ASSERT_EQ(big.rgb[3 * (y * 15 + x) + c], picture.rgb[3 * (y / 3 * 5 + x / 3) + c]);
+      for (size_t c = 0; c < 3; ++c) ASSERT_EQ(big.rgb[3 * (y * 15 + x) + c], picture.rgb[3 * (y / 3 * 5 + x / 3) + c]);
     }
   }
 }
@@ -128,8 +124,7 @@ TEST(Scale, lanczos_keeps_flat_colours_exactly) {
 
 TEST(Scale, scaled_sink_writes_the_larger_size) {
   TempFolder folder;
-  auto sink = make_scaled(open_sink(folder / "a.mp4", spec_of(64, 48)), 32, 24, 64, 48,
-                          ScaleMethod::lanczos);
+  auto sink = make_scaled(open_sink(folder / "a.mp4", spec_of(64, 48)), 32, 24, 64, 48, ScaleMethod::lanczos);
   for (int i = 0; i < 4; ++i) sink->write(gradient(32, 24, i).view());
   sink->finish();
   EXPECT_EQ(open_video(folder / "a.mp4")->info().width, 64);

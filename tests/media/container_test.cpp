@@ -51,15 +51,13 @@ TEST_P(ContainerMatrix, Row68_keeps_count_duration_rate_and_pictures) {
   if (container.min_psnr == 0) {
     EXPECT_EQ(mse, 0);
   } else {
-    EXPECT_GE(10 * std::log10(255 * 255 / (mse / static_cast<double>(frames) + 1e-9)),
-              container.min_psnr);
+    EXPECT_GE(10 * std::log10(255 * 255 / (mse / static_cast<double>(frames) + 1e-9)), container.min_psnr);
   }
   const bool is_still = std::string_view(container.file).ends_with(".webp") && frames == 1;
   if (!container.has_clock || is_still) return;
 
   const bool is_gif = std::string_view(container.file).ends_with(".gif");
-  const double rate =
-      is_gif ? std::min(fps.value(), 50.0) : fps.value();  // GIF players keep no more
+  const double rate = is_gif ? std::min(fps.value(), 50.0) : fps.value();  // GIF players keep no more
   // Exact clocks are compared to the microsecond that a double of seconds and AV_TIME_BASE can
   // tell.
   EXPECT_NEAR(video->info().seconds, static_cast<double>(frames) / rate, container.tick + 1e-6);
@@ -93,10 +91,8 @@ TEST(Containers, Row67_video_is_tagged_bt709_limited_yuv420p) {
 std::string top_level_boxes(const std::vector<uint8_t>& file) {
   std::string names;
   for (size_t at = 0; at + 8 <= file.size();) {
-    const size_t size = size_t{file[at]} << 24 | size_t{file[at + 1]} << 16 |
-                        size_t{file[at + 2]} << 8 | file[at + 3];
-    names.append(file.begin() + static_cast<ptrdiff_t>(at + 4),
-                 file.begin() + static_cast<ptrdiff_t>(at + 8));
+    const size_t size = size_t{file[at]} << 24 | size_t{file[at + 1]} << 16 | size_t{file[at + 2]} << 8 | file[at + 3];
+    names.append(file.begin() + static_cast<ptrdiff_t>(at + 4), file.begin() + static_cast<ptrdiff_t>(at + 8));
     names += ' ';
     if (size < 8) break;
     at += size;
@@ -116,8 +112,7 @@ TEST(Containers, Row71_mp4_index_comes_before_the_pictures) {
 }
 
 TEST(Containers, Row79_same_frames_give_the_same_bytes) {
-  for (const char* name :
-       {"a.mp4", "a.mov", "a.mkv", "a.webm", "a.gif", "a.webp", "a.y4m", "a.png"}) {
+  for (const char* name : {"a.mp4", "a.mov", "a.mkv", "a.webm", "a.gif", "a.webp", "a.y4m", "a.png"}) {
     TempFolder folder;
     VideoSpec spec = spec_of(96, 64);
     spec.metadata = "{\"prompt\":\"x\"}";
@@ -148,8 +143,7 @@ TEST(Containers, other_codecs_and_pixel_formats_work) {
     spec.pix_fmt = row.pix_fmt;
     write_clip(folder / row.file, spec, 5);
     write_clip(folder / "reference%02d.png", spec_of(64, 48), 5);
-    const VideoDifference difference =
-        compare_videos(folder / "reference%02d.png", folder / row.file);
+    const VideoDifference difference = compare_videos(folder / "reference%02d.png", folder / row.file);
     EXPECT_EQ(difference.frames_b, 5) << row.codec << " " << row.pix_fmt;
     EXPECT_GE(difference.psnr, row.min_psnr) << row.codec << " " << row.pix_fmt;
   }

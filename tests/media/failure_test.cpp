@@ -15,21 +15,18 @@
 namespace t2v::media::test {
 namespace {
 
-constexpr const char* kFiles[] = {"a.mp4", "a.mov",  "a.mkv", "a.webm",
-                                  "a.gif", "a.webp", "a.y4m", "a%03d.png"};
+constexpr const char* kFiles[] = {"a.mp4", "a.mov", "a.mkv", "a.webm", "a.gif", "a.webp", "a.y4m", "a%03d.png"};
 
 /// Frames that do not compress.
 Picture noise(int64_t width, int64_t height, uint32_t seed) {
   Picture picture = gradient(width, height, 0);
-  for (uint8_t& value : picture.rgb)
-    value = static_cast<uint8_t>((seed = seed * 1664525 + 1013904223) >> 24);
+  for (uint8_t& value : picture.rgb) value = static_cast<uint8_t>((seed = seed * 1664525 + 1013904223) >> 24);
   return picture;
 }
 
 void write_noise(const fs::path& path, const VideoSpec& spec, int frames) {
   auto sink = open_sink(path, spec);
-  for (int i = 0; i < frames; ++i)
-    sink->write(noise(spec.width, spec.height, static_cast<uint32_t>(i)).view());
+  for (int i = 0; i < frames; ++i) sink->write(noise(spec.width, spec.height, static_cast<uint32_t>(i)).view());
   sink->finish();
 }
 
@@ -89,11 +86,9 @@ TEST(Failures, Row57_an_existing_file_is_refused_at_open_and_kept) {
   for (const char* name : kFiles) {
     TempFolder folder;
     write_clip(folder / name, spec_of(32, 32), 2);
-    const fs::path one =
-        std::string_view(name) == "a%03d.png" ? folder / "a000.png" : folder / name;
+    const fs::path one = std::string_view(name) == "a%03d.png" ? folder / "a000.png" : folder / name;
     const auto before = read_bytes(one);
-    const std::string message =
-        error_of(ErrorCode::output, [&] { open_sink(folder / name, spec_of(32, 32)); });
+    const std::string message = error_of(ErrorCode::output, [&] { open_sink(folder / name, spec_of(32, 32)); });
     EXPECT_NE(message.find("--overwrite"), std::string::npos) << message;
     EXPECT_TRUE(read_bytes(one) == before) << name;
   }
@@ -121,16 +116,14 @@ TEST(Failures, Row56_a_place_that_can_not_be_written_is_refused_at_open) {
   }
   fs::create_directory(folder / "folder.mp4");
   error_of(ErrorCode::output, [&] { open_sink(folder / "folder.mp4", spec_of(32, 32)); });
-  error_of(ErrorCode::output,
-           [&] { open_sink(folder / (std::string(300, 'n') + ".mp4"), spec_of(32, 32)); });
+  error_of(ErrorCode::output, [&] { open_sink(folder / (std::string(300, 'n') + ".mp4"), spec_of(32, 32)); });
 }
 
 TEST(Failures, Row56_a_read_only_folder_is_refused_at_open) {
   if (::geteuid() == 0) GTEST_SKIP() << "root may write anywhere";
   TempFolder folder;
   fs::permissions(folder.path(), fs::perms::owner_read | fs::perms::owner_exec);
-  for (const char* name : kFiles)
-    error_of(ErrorCode::output, [&] { open_sink(folder / name, spec_of(32, 32)); });
+  for (const char* name : kFiles) error_of(ErrorCode::output, [&] { open_sink(folder / name, spec_of(32, 32)); });
   fs::permissions(folder.path(), fs::perms::owner_all);
 }
 
@@ -201,8 +194,7 @@ TEST(StandardOutput, Row61_carries_whole_streams) {
       std::thread reader([&] {
         std::ofstream out(file, std::ios::binary);
         char buffer[4096];
-        for (ssize_t got = 0; (got = ::read(ends[0], buffer, sizeof buffer)) > 0;)
-          out.write(buffer, got);
+        for (ssize_t got = 0; (got = ::read(ends[0], buffer, sizeof buffer)) > 0;) out.write(buffer, got);
       });
       VideoSpec spec = spec_of(64, 48, {24, 1});
       spec.format = format;
@@ -233,8 +225,7 @@ TEST(StandardOutput, webp_is_refused) {
 
 TEST(StandardOutput, Row60_a_terminal_is_refused) {
   const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY);
-  if (terminal < 0 || ::grantpt(terminal) != 0 || ::unlockpt(terminal) != 0)
-    GTEST_SKIP() << "no pseudo terminal here";
+  if (terminal < 0 || ::grantpt(terminal) != 0 || ::unlockpt(terminal) != 0) GTEST_SKIP() << "no pseudo terminal here";
   const std::string name = ::ptsname(terminal);
   const int code = exit_code_of([&] {
     const int end = ::open(name.c_str(), O_RDWR | O_NOCTTY);

@@ -40,8 +40,7 @@ class TempFolder {
   const fs::path& path() const { return path_; }
   std::vector<std::string> names() const {
     std::vector<std::string> all;
-    for (const auto& entry : fs::directory_iterator(path_))
-      all.push_back(entry.path().filename().string());
+    for (const auto& entry : fs::directory_iterator(path_)) all.push_back(entry.path().filename().string());
     return all;
   }
 

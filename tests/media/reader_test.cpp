@@ -10,8 +10,7 @@ namespace {
 
 void write_bytes(const fs::path& path, const std::vector<uint8_t>& bytes) {
   std::ofstream(path, std::ios::binary)
-      .write(reinterpret_cast<const char*>(bytes.data()),
-             static_cast<std::streamsize>(bytes.size()));
+      .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
 }
 
 TEST(VideoReader, a_sequence_starts_at_its_lowest_number) {
@@ -30,8 +29,7 @@ TEST(VideoReader, a_gap_in_a_sequence_is_named) {
   TempFolder folder;
   write_clip(folder / "f%02d.png", spec_of(8, 8), 5);
   fs::remove(folder / "f02.png");
-  const std::string message =
-      error_of(ErrorCode::bad_input, [&] { open_video(folder / "f%02d.png"); });
+  const std::string message = error_of(ErrorCode::bad_input, [&] { open_video(folder / "f%02d.png"); });
   EXPECT_NE(message.find("f02.png"), std::string::npos) << message;
 }
 
@@ -72,8 +70,7 @@ TEST(VideoReader, a_playlist_can_not_make_it_read_other_files) {
   write_clip(folder / "secret.mp4", spec_of(16, 16), 2);
   const std::string target = (folder / "secret.mp4").string();
   const std::string concat = "ffconcat version 1.0\nfile " + target + "\n";
-  const std::string playlist =
-      "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n" + target + "\n#EXT-X-ENDLIST\n";
+  const std::string playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n" + target + "\n#EXT-X-ENDLIST\n";
   write_bytes(folder / "a.ffconcat", {concat.begin(), concat.end()});
   write_bytes(folder / "a.m3u8", {playlist.begin(), playlist.end()});
   const auto read_all = [&](const char* name) {
@@ -108,8 +105,7 @@ TEST(VideoReader, Row39_cut_and_flipped_bytes_never_crash) {
         while (video->next(rgb)) {
         }
       } catch (const Error& error) {
-        EXPECT_TRUE(error.code() == ErrorCode::bad_input || error.code() == ErrorCode::unsupported)
-            << error.what();
+        EXPECT_TRUE(error.code() == ErrorCode::bad_input || error.code() == ErrorCode::unsupported) << error.what();
       }
     }
   }

@@ -31,9 +31,8 @@ TEST(Formats, Row62_unknown_ones_are_usage_errors_with_the_known_list) {
     EXPECT_NE(message.find(".mp4"), std::string::npos) << message;
     EXPECT_NE(message.find(".webm"), std::string::npos) << message;
   }
-  EXPECT_NE(
-      error_of(ErrorCode::usage, [] { format_from_path("a", "mp5"); }).find("did you mean 'mp4'"),
-      std::string::npos);
+  EXPECT_NE(error_of(ErrorCode::usage, [] { format_from_path("a", "mp5"); }).find("did you mean 'mp4'"),
+            std::string::npos);
   error_of(ErrorCode::usage, [] { format_from_path(""); });
 }
 
@@ -61,8 +60,8 @@ TEST(Patterns, make_and_recognise_names) {
 }
 
 TEST(Patterns, anything_else_after_a_percent_sign_is_refused) {
-  for (const char* name : {"%.png", "%s.png", "%x.png", "a%04d%d.png", "%04.png", "%-4d.png",
-                           "%999d.png", "100%.png", "50%%.png", "%n.png", "%4$d.png"}) {
+  for (const char* name : {"%.png", "%s.png", "%x.png", "a%04d%d.png", "%04.png", "%-4d.png", "%999d.png", "100%.png",
+                           "50%%.png", "%n.png", "%4$d.png"}) {
     const std::string message = error_of(ErrorCode::usage, [&] { FramePattern::parse(name); });
     EXPECT_NE(message.find("%04d"), std::string::npos) << message;
   }
@@ -71,8 +70,7 @@ TEST(Patterns, anything_else_after_a_percent_sign_is_refused) {
 TEST(Settings, Row65_odd_sizes_are_refused_with_the_nearest_even_one) {
   TempFolder folder;
   for (const char* name : {"a.mp4", "a.mov", "a.mkv", "a.webm", "a.y4m"}) {
-    const std::string message =
-        error_of(ErrorCode::usage, [&] { open_sink(folder / name, spec_of(65, 67)); });
+    const std::string message = error_of(ErrorCode::usage, [&] { open_sink(folder / name, spec_of(65, 67)); });
     EXPECT_NE(message.find("65x67"), std::string::npos) << message;
     EXPECT_NE(message.find("66x68"), std::string::npos) << message;
   }
@@ -143,32 +141,23 @@ TEST(Settings, bad_values_are_usage_errors_that_name_the_flag) {
     TempFolder folder;
     VideoSpec spec = spec_of(32, 32);
     row.set(spec);
-    const std::string message =
-        error_of(ErrorCode::usage, [&] { open_sink(folder / row.file, spec); });
+    const std::string message = error_of(ErrorCode::usage, [&] { open_sink(folder / row.file, spec); });
     EXPECT_NE(message.find(row.want), std::string::npos) << row.want << ": " << message;
     EXPECT_TRUE(folder.names().empty()) << message;
   }
 }
 
 TEST(Settings, Row77_an_unknown_encoder_option_is_named) {
-  EncoderRequest request{.width = 32,
-                         .height = 32,
-                         .codecs = {"libx264"},
-                         .pix_fmt = {},
-                         .preset = {},
-                         .options = {{"crff", "1"}}};
+  EncoderRequest request{
+      .width = 32, .height = 32, .codecs = {"libx264"}, .pix_fmt = {}, .preset = {}, .options = {{"crff", "1"}}};
   const std::string message = error_of(ErrorCode::usage, [&] { VideoEncoder encoder(request); });
   EXPECT_NE(message.find("crff"), std::string::npos) << message;
   EXPECT_NE(message.find("did you mean 'crf'"), std::string::npos) << message;
 }
 
 TEST(Settings, Row63_a_missing_encoder_falls_back_to_the_next) {
-  EncoderRequest request{.width = 32,
-                         .height = 32,
-                         .codecs = {"not-built-in", "mpeg4"},
-                         .pix_fmt = {},
-                         .preset = {},
-                         .options = {}};
+  EncoderRequest request{
+      .width = 32, .height = 32, .codecs = {"not-built-in", "mpeg4"}, .pix_fmt = {}, .preset = {}, .options = {}};
   EXPECT_EQ(VideoEncoder(request).name(), "mpeg4");
   request.codecs = {"not-built-in"};
   error_of(ErrorCode::unsupported, [&] { VideoEncoder encoder(request); });

@@ -35,9 +35,7 @@ class LoraRun : public testing::Test {
  protected:
   LoraRun() { write_tiny_checkpoint(model_, pipelines_golden(), golden()["run"]["scheduler"]); }
 
-  LoadOptions options(const Loras& loras) const {
-    return {.model = model_.string(), .loras = loras, .device = "cpu"};
-  }
+  LoadOptions options(const Loras& loras) const { return {.model = model_.string(), .loras = loras, .device = "cpu"}; }
   std::vector<float> latents(const Loras& loras) const {
     const auto model = open_model(options(loras));
     Progress progress;
@@ -137,7 +135,8 @@ TEST_F(LoraRun, a_lora_that_matches_nothing_is_refused_with_what_it_is) {
   writer.write(folder_ / "pan-left.safetensors");
   const Error error = refusal({{(folder_ / "pan-left.safetensors").string(), 1.0}});
   EXPECT_EQ(error.code(), ErrorCode::bad_input);
-  EXPECT_THAT(error.what(), HasSubstr("pan-left.safetensors: wanted tensors for TextToVideoSDPipeline, matched 0 of 2"));
+  EXPECT_THAT(error.what(),
+              HasSubstr("pan-left.safetensors: wanted tensors for TextToVideoSDPipeline, matched 0 of 2"));
   EXPECT_THAT(error.hint(), HasSubstr("modules of unet (1) in the names of PEFT"));
   EXPECT_THAT(error.hint(), HasSubstr("AnimateDiff motion modules"));
 }

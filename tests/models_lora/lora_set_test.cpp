@@ -30,8 +30,7 @@ at::Tensor formula_matrix(const std::string& name, const Shape& shape) {
 
 /// A network of one module `m`, and a LoRA file written by `fill`.
 struct Bench {
-  explicit Bench(Manifest manifest, Placement placement = {})
-      : file(formula_file(manifest)), placement(placement) {}
+  explicit Bench(Manifest manifest, Placement placement = {}) : file(formula_file(manifest)), placement(placement) {}
 
   at::Tensor merged(const TensorWriter& lora, double weight, const std::string& name, const Shape& shape) {
     lora.write(folder.path() / "l.safetensors");
@@ -56,8 +55,9 @@ TEST(LoraMerge, tucker_form_of_a_convolution_is_the_threefold_product) {
   lora.add_formula("lora_unet_m.lora_mid.weight", {2, 3, 3, 3}, "mid");
   lora.add_formula("lora_unet_m.lora_up.weight", {6, 2, 1, 1}, "up");
   lora.add("lora_unet_m.alpha", {}, {6});
-  const at::Tensor delta = at::einsum(
-      "nmkl,in,mj->ijkl", {formula_matrix("mid", {2, 3, 3, 3}), formula_matrix("up", {6, 2}), formula_matrix("down", {3, 4})});
+  const at::Tensor delta =
+      at::einsum("nmkl,in,mj->ijkl",
+                 {formula_matrix("mid", {2, 3, 3, 3}), formula_matrix("up", {6, 2}), formula_matrix("down", {3, 4})});
   const at::Tensor wanted = formula_matrix("m.weight", shape) + delta * (0.5 * 6 / 3);
   EXPECT_TRUE(is_close(bench.merged(lora, 0.5, "m.weight", shape), wanted, kRounding));
 }
@@ -68,7 +68,8 @@ TEST(LoraMerge, a_linear_lora_fits_a_1x1_convolution_and_the_other_way_round) {
   linear.add_formula("lora_unet_m.lora_up.weight", {6, 2}, "up");
   convolution.add_formula("lora_unet_m.lora_down.weight", {2, 4, 1, 1}, "down");
   convolution.add_formula("lora_unet_m.lora_up.weight", {6, 2, 1, 1}, "up");
-  const at::Tensor wanted = formula_matrix("m.weight", {6, 4}) + formula_matrix("up", {6, 2}).matmul(formula_matrix("down", {2, 4}));
+  const at::Tensor wanted =
+      formula_matrix("m.weight", {6, 4}) + formula_matrix("up", {6, 2}).matmul(formula_matrix("down", {2, 4}));
   Bench stored_linear({{"m.weight", {6, 4}}});
   Bench stored_convolution({{"m.weight", {6, 4, 1, 1}}});
   EXPECT_TRUE(is_close(stored_linear.merged(convolution, 1, "m.weight", {6, 4}), wanted, kRounding));
@@ -98,13 +99,13 @@ TEST(LoraMerge, the_sum_is_made_in_fp32_and_rounded_once) {
 }
 
 TEST(LoraMerge, ldm_and_diffusers_block_names_give_the_same_weights) {
-  const Manifest manifest{
-      {"down_blocks.0.resnets.0.conv1.weight", {4, 4, 3, 3}},
-      {"down_blocks.0.resnets.1.conv1.weight", {4, 4, 3, 3}},
-      {"down_blocks.1.resnets.1.time_emb_proj.weight", {4, 4}},
-      {"down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q.weight", {4, 4}}};
+  const Manifest manifest{{"down_blocks.0.resnets.0.conv1.weight", {4, 4, 3, 3}},
+                          {"down_blocks.0.resnets.1.conv1.weight", {4, 4, 3, 3}},
+                          {"down_blocks.1.resnets.1.time_emb_proj.weight", {4, 4}},
+                          {"down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q.weight", {4, 4}}};
   const std::map<std::string, std::string> names{
-      {"down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q", "input_blocks_4_1_transformer_blocks_0_attn1_to_q"},
+      {"down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q",
+       "input_blocks_4_1_transformer_blocks_0_attn1_to_q"},
       {"down_blocks_1_resnets_1_time_emb_proj", "input_blocks_5_0_emb_layers_1"}};
   const std::map<std::string, std::string> weights{
       {"down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q",
@@ -124,21 +125,24 @@ TEST(LoraMerge, ldm_and_diffusers_block_names_give_the_same_weights) {
   }
 }
 
-/// The names of a Stable Diffusion UNet of two blocks with AnimateDiff's motion modules: diffusers' name of a module, and
-/// LDM's with '_' where LDM has the module.
+/// The names of a Stable Diffusion UNet of two blocks with AnimateDiff's motion modules: diffusers' name of a module,
+/// and LDM's with '_' where LDM has the module.
 std::vector<std::pair<std::string, std::string>> sd_modules() {
   std::vector<std::pair<std::string, std::string>> names{
       {"conv_in", "input_blocks_0_0"}, {"conv_out", "out_2"}, {"time_embedding.linear_1", "time_embed_0"}};
-  const auto add_layer = [&](const std::string& path, const std::string& attention, const std::string& resnet, int64_t index,
-                             bool is_attending) {
+  const auto add_layer = [&](const std::string& path, const std::string& attention, const std::string& resnet,
+                             int64_t index, bool is_attending) {
     const std::string i = std::to_string(index);
-    for (const auto& [ours, theirs] : {std::pair{"conv1", "in_layers_2"}, {"time_emb_proj", "emb_layers_1"},
-                                       {"conv2", "out_layers_3"}, {"conv_shortcut", "skip_connection"}}) {
+    for (const auto& [ours, theirs] : {std::pair{"conv1", "in_layers_2"},
+                                       {"time_emb_proj", "emb_layers_1"},
+                                       {"conv2", "out_layers_3"},
+                                       {"conv_shortcut", "skip_connection"}}) {
       names.emplace_back(path + "resnets." + i + "." + ours, resnet + theirs);
     }
     if (!is_attending) return;
-    for (const std::string part : {"proj_in", "proj_out", "transformer_blocks.0.attn1.to_q", "transformer_blocks.0.attn2.to_k",
-                                   "transformer_blocks.0.attn2.to_out.0", "transformer_blocks.0.ff.net.0.proj"}) {
+    for (const std::string part :
+         {"proj_in", "proj_out", "transformer_blocks.0.attn1.to_q", "transformer_blocks.0.attn2.to_k",
+          "transformer_blocks.0.attn2.to_out.0", "transformer_blocks.0.ff.net.0.proj"}) {
       names.emplace_back(path + "attentions." + i + "." + part, attention + with_underscores(part));
     }
   };
@@ -147,11 +151,14 @@ std::vector<std::pair<std::string, std::string>> sd_modules() {
     for (int64_t layer = 0; layer < 3; ++layer) {
       const auto slot = [&](int64_t first) { return std::to_string(first + block * 3 + layer); };
       if (layer < 2) {
-        add_layer("down_blocks." + b, "input_blocks_" + slot(1) + "_1_", "input_blocks_" + slot(1) + "_0_", layer, block == 0);
+        add_layer("down_blocks." + b, "input_blocks_" + slot(1) + "_1_", "input_blocks_" + slot(1) + "_0_", layer,
+                  block == 0);
       }
-      add_layer("up_blocks." + b, "output_blocks_" + slot(0) + "_1_", "output_blocks_" + slot(0) + "_0_", layer, block == 1);
+      add_layer("up_blocks." + b, "output_blocks_" + slot(0) + "_1_", "output_blocks_" + slot(0) + "_0_", layer,
+                block == 1);
       for (const std::string to : {"attn1.to_q", "attn2.to_out.0"}) {
-        names.emplace_back("up_blocks." + b + "motion_modules." + std::to_string(layer) + ".transformer_blocks.0." + to, "");
+        names.emplace_back("up_blocks." + b + "motion_modules." + std::to_string(layer) + ".transformer_blocks.0." + to,
+                           "");
       }
     }
   }

@@ -126,7 +126,8 @@ TEST(UNet3DForward, a_recorded_call_holds_nothing_of_its_step) {
   for (const double timestep : {981.0, 500.5, 20.0, 1.0}) {
     const Tensor sample = formula_tensor("sample" + std::to_string(timestep), {1, 4, 2, 8, 8});
     const Tensor text = formula_tensor("text" + std::to_string(timestep), {1, 7, 16});
-    EXPECT_TRUE(is_close(unet.forward(sample, timestep, text, {.graph = &graph}), unet.forward(sample, timestep, text), 0.0));
+    EXPECT_TRUE(
+        is_close(unet.forward(sample, timestep, text, {.graph = &graph}), unet.forward(sample, timestep, text), 0.0));
   }
   EXPECT_EQ(log.replayed, 3);
 }
@@ -183,8 +184,9 @@ TEST(UNet3DStrictness, Row13_a_missing_tensor_is_named) {
 TEST(UNet3DStrictness, Row14_a_misshaped_tensor_is_named_with_both_shapes) {
   Manifest manifest = test::read_manifest(golden("basic")["tensors"]);
   manifest.at("down_blocks.0.temp_convs.0.conv2.3.weight") = {32, 32, 1, 3, 3};
-  EXPECT_EQ(message_of(manifest), ": down_blocks.0.temp_convs.0.conv2.3.weight: wanted [32, 32, 3, 1, 1], got "
-                                  "[32, 32, 1, 3, 3]");
+  EXPECT_EQ(message_of(manifest),
+            ": down_blocks.0.temp_convs.0.conv2.3.weight: wanted [32, 32, 3, 1, 1], got "
+            "[32, 32, 1, 3, 3]");
 }
 
 TEST(UNet3DStrictness, a_renamed_tensor_is_missing) {
@@ -192,15 +194,15 @@ TEST(UNet3DStrictness, a_renamed_tensor_is_missing) {
   auto node = manifest.extract("mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight");
   node.key() = "mid_block.attentions.0.transformer_blocks.0.attn2.to_key.weight";
   manifest.insert(std::move(node));
-  EXPECT_EQ(message_of(manifest), ": mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight: wanted a tensor "
-                                  "[64, 16], got none of that name");
+  EXPECT_EQ(message_of(manifest),
+            ": mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight: wanted a tensor "
+            "[64, 16], got none of that name");
 }
 
 TEST(UNet3DStrictness, Row13_a_tensor_nobody_wants_is_named) {
   Manifest manifest = test::read_manifest(golden("basic")["tensors"]);
   manifest["up_blocks.7.resnets.0.norm1.weight"] = {32};
-  EXPECT_EQ(message_of(manifest),
-            ": 1 tensors that the config does not describe: up_blocks.7.resnets.0.norm1.weight");
+  EXPECT_EQ(message_of(manifest), ": 1 tensors that the config does not describe: up_blocks.7.resnets.0.norm1.weight");
 }
 
 }  // namespace

@@ -37,8 +37,7 @@ class TemporalVae : public ::testing::TestWithParam<const char*> {};
 TEST_P(TemporalVae, encoded_mean_equals_diffusers) {
   const c10::InferenceMode guard;
   const Tensor moments = build(GetParam()).encode(formula_tensor("image", golden(GetParam())["image"].get<Shape>()));
-  EXPECT_TRUE(
-      is_close(AutoencoderKL::mean(moments), svd_expected("vae." + std::string(GetParam()) + ".mean"), 1e-5));
+  EXPECT_TRUE(is_close(AutoencoderKL::mean(moments), svd_expected("vae." + std::string(GetParam()) + ".mean"), 1e-5));
 }
 
 TEST_P(TemporalVae, decoded_frames_equal_diffusers_at_the_same_chunk) {
@@ -48,8 +47,8 @@ TEST_P(TemporalVae, decoded_frames_equal_diffusers_at_the_same_chunk) {
   for (const auto& chunk : golden(GetParam())["chunks"]) {
     std::vector<Tensor> parts;
     for (const Tensor& part : latents.split(chunk.get<int64_t>())) parts.push_back(vae.decode(part));
-    EXPECT_TRUE(is_close(at::cat(parts),
-                         svd_expected("vae." + std::string(GetParam()) + ".decoded." + chunk.dump()), 1e-5))
+    EXPECT_TRUE(
+        is_close(at::cat(parts), svd_expected("vae." + std::string(GetParam()) + ".decoded." + chunk.dump()), 1e-5))
         << "chunks of " << chunk;
   }
 }

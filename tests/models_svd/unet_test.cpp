@@ -185,13 +185,11 @@ class SvdLayer : public ::testing::Test {
   Tensor resnet(const std::string& name, int64_t out, std::optional<int64_t> temb, double eps, double temporal_eps,
                 bool switches) {
     return run(name, [&](const Weights& w) {
-      const nn::SpatioTemporalResBlock block(w, {.spatial = {.in_channels = 64,
-                                                             .out_channels = out,
-                                                             .temb_channels = temb,
-                                                             .eps = eps,
-                                                             .activation = at::silu},
-                                                 .temporal_eps = temporal_eps,
-                                                 .switches_mix = switches});
+      const nn::SpatioTemporalResBlock block(
+          w, {.spatial =
+                  {.in_channels = 64, .out_channels = out, .temb_channels = temb, .eps = eps, .activation = at::silu},
+              .temporal_eps = temporal_eps,
+              .switches_mix = switches});
       return block.forward(quiet_, temb ? std::optional(formula_tensor("temb", {2, 24})) : std::nullopt, 3);
     });
   }
@@ -204,8 +202,8 @@ TEST_F(SvdLayer, resnet_equals_diffusers) {
 
 TEST_F(SvdLayer, resnet_with_shortcut_equals_diffusers) {
   // One channel a group: norms of so few values amplify rounding.
-  EXPECT_TRUE(is_close(resnet("resnet_shortcut", 32, 24, 1e-5, 1e-5, false), svd_expected("layer.resnet_shortcut"),
-                       1e-5));
+  EXPECT_TRUE(
+      is_close(resnet("resnet_shortcut", 32, 24, 1e-5, 1e-5, false), svd_expected("layer.resnet_shortcut"), 1e-5));
 }
 
 TEST_F(SvdLayer, resnet_of_the_decoder_equals_diffusers) {
@@ -214,8 +212,8 @@ TEST_F(SvdLayer, resnet_of_the_decoder_equals_diffusers) {
 
 TEST_F(SvdLayer, transformer_equals_diffusers) {
   const Tensor out = run("transformer", [&](const Weights& w) {
-    const TransformerSpatioTemporalModel block(
-        w, {.in_channels = 64, .heads = 4, .layers = 2, .cross_attention_dim = 10});
+    const TransformerSpatioTemporalModel block(w,
+                                               {.in_channels = 64, .heads = 4, .layers = 2, .cross_attention_dim = 10});
     return block.forward(quiet_, formula_tensor("context", {2, 1, 10}), 3);
   });
   EXPECT_TRUE(is_close(out, svd_expected("layer.transformer"), 2e-6));

@@ -46,8 +46,7 @@ Tensor rows(const Json& json) {
       flat.push_back(value.get<int64_t>());
     }
   }
-  return at::tensor(flat, at::TensorOptions(c10::kLong))
-      .view({static_cast<int64_t>(json.size()), -1});
+  return at::tensor(flat, at::TensorOptions(c10::kLong)).view({static_cast<int64_t>(json.size()), -1});
 }
 
 Tensor every_third(const Tensor& hidden) { return hidden.slice(1, 0, hidden.size(1), 3); }
@@ -64,12 +63,11 @@ std::shared_ptr<const io::TensorFile> checkpoint(const Json& tensors, const Rena
     const std::string stored = rename(name);
     if (stored.empty()) continue;
     storage.push_back(test::formula_weight(name, shape));
-    named.push_back(
-        {stored, {io::DType::f32, shape, {}, std::as_bytes(std::span(storage.back()))}});
+    named.push_back({stored, {io::DType::f32, shape, {}, std::as_bytes(std::span(storage.back()))}});
   }
   const std::vector<int64_t> positions{0, 1, 2};
-  named.push_back({"text_model.embeddings.position_ids",
-                   {io::DType::i64, {1, 3}, {}, std::as_bytes(std::span(positions))}});
+  named.push_back(
+      {"text_model.embeddings.position_ids", {io::DType::i64, {1, 3}, {}, std::as_bytes(std::span(positions))}});
   const test::TemporaryFile file("encoder");
   io::write_safetensors(file.path(), named, {});
   return io::open_tensor_file(file.path());
@@ -84,8 +82,7 @@ TEST_P(ClipEncoder, equals_the_reference_with_every_clip_skip) {
   const Json& golden = document().at("clip").at(name);
   const auto file = checkpoint(golden.at("tensors"), prefixed ? keep : clip_name);
   WeightStore store(file, {}, clip_name);
-  const CLIPTextModel model(CLIPTextConfig::from(io::Config(golden.at("config"), "config.json")),
-                            store.root(), true);
+  const CLIPTextModel model(CLIPTextConfig::from(io::Config(golden.at("config"), "config.json")), store.root(), true);
   store.expect_all_taken();
   const Tensor ids = rows(golden.at("ids"));
   for (int64_t skip = 0; skip <= 3; ++skip) {
@@ -94,20 +91,16 @@ TEST_P(ClipEncoder, equals_the_reference_with_every_clip_skip) {
         << "clip_skip " << skip;
   }
   const Tensor masked = model.forward(ids, 0, rows(golden.at("mask")));
-  EXPECT_TRUE(
-      test::is_close(every_third(masked), expected("clip." + name + ".masked"), kTolerance));
+  EXPECT_TRUE(test::is_close(every_third(masked), expected("clip." + name + ".masked"), kTolerance));
   const Tensor hidden = model.forward(ids);
-  EXPECT_TRUE(test::is_close(model.pooled(hidden, ids), expected("clip." + name + ".projected"),
-                             kTolerance));
+  EXPECT_TRUE(test::is_close(model.pooled(hidden, ids), expected("clip." + name + ".projected"), kTolerance));
   EXPECT_THROW(model.forward(ids, 4), Error);
   EXPECT_THROW(model.forward(ids, -1), Error);
 }
 
-INSTANTIATE_TEST_SUITE_P(Goldens, ClipEncoder,
-                         testing::Combine(testing::Values("quick_gelu", "gelu"), testing::Bool()),
+INSTANTIATE_TEST_SUITE_P(Goldens, ClipEncoder, testing::Combine(testing::Values("quick_gelu", "gelu"), testing::Bool()),
                          [](const auto& row) {
-                           return std::get<0>(row.param) +
-                                  (std::get<1>(row.param) ? "_prefixed" : "_bare");
+                           return std::get<0>(row.param) + (std::get<1>(row.param) ? "_prefixed" : "_bare");
                          });
 
 TEST(ClipEncoderPooling, without_projection_the_state_at_the_first_end_token_is_given) {
@@ -117,11 +110,10 @@ TEST(ClipEncoderPooling, without_projection_the_state_at_the_first_end_token_is_
       return stored.starts_with("text_projection") ? std::string() : stored;
     });
     WeightStore store(file, {}, clip_name);
-    const CLIPTextModel model(CLIPTextConfig::from(io::Config(golden.at("config"), "config.json")),
-                              store.root());
+    const CLIPTextModel model(CLIPTextConfig::from(io::Config(golden.at("config"), "config.json")), store.root());
     const Tensor ids = rows(golden.at("ids"));
-    EXPECT_TRUE(test::is_close(model.pooled(model.forward(ids), ids),
-                               expected("clip." + name + ".pooled"), kTolerance));
+    EXPECT_TRUE(
+        test::is_close(model.pooled(model.forward(ids), ids), expected("clip." + name + ".pooled"), kTolerance));
   }
 }
 
@@ -130,24 +122,19 @@ class T5 : public testing::TestWithParam<std::string> {};
 TEST_P(T5, equals_the_reference_with_and_without_mask) {
   const std::string& name = GetParam();
   const Json& golden = document().at("t5").at(name);
-  const auto config =
-      T5Config::from(io::Config(golden.at("config"), "config.json"), name == "umt5");
+  const auto config = T5Config::from(io::Config(golden.at("config"), "config.json"), name == "umt5");
   const bool has_shared = golden.at("tensors").contains("shared");
   for (const bool other_name : {false, true}) {  // the embedding table's two names
-    const auto file =
-        checkpoint(golden.at("tensors"), [&](const std::string& stored) -> std::string {
-          const std::string mine = has_shared ? "shared.weight" : "encoder.embed_tokens.weight";
-          if (stored != mine)
-            return stored == "encoder.embed_tokens.weight" ? std::string() : stored;
-          return other_name ? (has_shared ? "encoder.embed_tokens.weight" : "shared.weight")
-                            : stored;
-        });
+    const auto file = checkpoint(golden.at("tensors"), [&](const std::string& stored) -> std::string {
+      const std::string mine = has_shared ? "shared.weight" : "encoder.embed_tokens.weight";
+      if (stored != mine) return stored == "encoder.embed_tokens.weight" ? std::string() : stored;
+      return other_name ? (has_shared ? "encoder.embed_tokens.weight" : "shared.weight") : stored;
+    });
     WeightStore store(file, {}, t5_rename(*file));
     const T5Encoder model(config, store.root());
     store.expect_all_taken({"position_ids"});
     const Tensor ids = rows(golden.at("ids"));
-    EXPECT_TRUE(
-        test::is_close(every_third(model.forward(ids)), expected("t5." + name), kTolerance));
+    EXPECT_TRUE(test::is_close(every_third(model.forward(ids)), expected("t5." + name), kTolerance));
     EXPECT_TRUE(test::is_close(every_third(model.forward(ids, rows(golden.at("mask")))),
                                expected("t5." + name + ".masked"), kTolerance));
   }

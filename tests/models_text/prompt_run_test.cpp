@@ -33,7 +33,9 @@ class PromptRun : public testing::Test {
     model_ = open_model({.model = folder_.path().string(), .device = "cpu"});
     pipeline_ = model_->load(progress_);
   }
-  std::vector<float> latents(const Request& request) { return pipeline_->denoise(model_->plan(request), progress_).data; }
+  std::vector<float> latents(const Request& request) {
+    return pipeline_->denoise(model_->plan(request), progress_).data;
+  }
   static Request request(const std::string& name) {
     const io::Json& run = golden()["runs"][name];
     Request request = request_of(run);

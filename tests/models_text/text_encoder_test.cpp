@@ -53,17 +53,14 @@ class Folders : public testing::Test {
     write("tokenizer/vocab.json",
           R"({"a":0,"b":1,"a</w>":2,"b</w>":3,"ab</w>":4,"<|startoftext|>":5,"<|endoftext|>":6})");
     write("tokenizer/merges.txt", "#version: 0.2\na b</w>\n");
-    write("tokenizer/tokenizer_config.json",
-          R"({"model_max_length":)" + std::to_string(length) + "}");
+    write("tokenizer/tokenizer_config.json", R"({"model_max_length":)" + std::to_string(length) + "}");
     write(
         "text_encoder/config.json",
         R"({"vocab_size":)" + std::to_string(rows) +
             R"(,"hidden_size":8,"intermediate_size":16,"num_hidden_layers":2,"num_attention_heads":2,"max_position_embeddings":6})");
     test::Manifest manifest{{"embeddings.token_embedding.weight", {rows, 8}},
                             {"embeddings.position_embedding.weight", {6, 8}}};
-    const auto norm_or_bias = [&](const std::string& name, int64_t width) {
-      manifest[name] = {width};
-    };
+    const auto norm_or_bias = [&](const std::string& name, int64_t width) { manifest[name] = {width}; };
     const auto linear = [&](const std::string& name, int64_t in, int64_t out) {
       manifest[name + ".weight"] = {out, in};
       norm_or_bias(name + ".bias", out);
@@ -85,10 +82,9 @@ class Folders : public testing::Test {
     test::write_formula_checkpoint(root_ / "text_encoder/model.safetensors", manifest);
   }
 
-  TextEncoder open(const std::string& tokenizer = "CLIPTokenizer",
-                   const std::string& encoder = "CLIPTextModel") const {
-    return TextEncoder({"tokenizer", tokenizer, root_ / "tokenizer"},
-                       {"text_encoder", encoder, root_ / "text_encoder"}, Placement{});
+  TextEncoder open(const std::string& tokenizer = "CLIPTokenizer", const std::string& encoder = "CLIPTextModel") const {
+    return TextEncoder({"tokenizer", tokenizer, root_ / "tokenizer"}, {"text_encoder", encoder, root_ / "text_encoder"},
+                       Placement{});
   }
 
   fs::path root_;
@@ -115,8 +111,9 @@ TEST_F(Folders, a_prompt_becomes_states_and_tokens) {
 TEST_F(Folders, Row14_an_encoder_that_does_not_fit_is_refused_before_it_is_loaded) {
   write_clip(7, 6);
   const auto refusal = [&](int64_t width) {
-    return std::string(
-        error_of([&] { count_parameters({"text_encoder", "CLIPTextModel", root_ / "text_encoder"}, width); }).what());
+    return std::string(error_of([&] {
+                         count_parameters({"text_encoder", "CLIPTextModel", root_ / "text_encoder"}, width);
+                       }).what());
   };
   EXPECT_THAT(refusal(16), HasSubstr("wanted states 16 wide (cross_attention_dim of the UNet), got 8"));
   test::Manifest manifest = manifest_;
@@ -166,27 +163,22 @@ TEST_F(Folders, Row13_missing_and_unused_tensors_are_named) {
 
 TEST_F(Folders, unknown_classes_are_named) {
   write_clip(7, 6);
-  EXPECT_EQ(error_of([&] { open("CLIPTokenizer", "CLIPTextModle"); }).hint(),
-            "did you mean 'CLIPTextModel'?");
+  EXPECT_EQ(error_of([&] { open("CLIPTokenizer", "CLIPTextModle"); }).hint(), "did you mean 'CLIPTextModel'?");
   EXPECT_EQ(error_of([&] { open("BertTokenizer"); }).code(), ErrorCode::unsupported);
 }
 
 TEST_F(Folders, a_t5_encodes_and_refuses_clip_skip) {
-  const Json golden =
-      io::load_json(fs::path(T2V_TEST_DATA) / "golden/text/encoders.json").at("t5").at("relu");
+  const Json golden = io::load_json(fs::path(T2V_TEST_DATA) / "golden/text/encoders.json").at("t5").at("relu");
   write("text_encoder/config.json", golden.at("config").dump());
-  test::write_formula_checkpoint(root_ / "text_encoder/model.safetensors",
-                                 test::read_manifest(golden.at("tensors")));
-  write(
-      "tokenizer/tokenizer.json",
-      R"({"model":{"type":"Unigram","vocab":[["<pad>",0],["</s>",0],["<unk>",0],["▁",-2],["a",-1],["▁a",-1.5]]}})");
+  test::write_formula_checkpoint(root_ / "text_encoder/model.safetensors", test::read_manifest(golden.at("tensors")));
+  write("tokenizer/tokenizer.json",
+        R"({"model":{"type":"Unigram","vocab":[["<pad>",0],["</s>",0],["<unk>",0],["▁",-2],["a",-1],["▁a",-1.5]]}})");
   write("tokenizer/tokenizer_config.json", R"({"model_max_length":8,"extra_ids":0})");
   const TextEncoder encoder = open("T5Tokenizer", "T5EncoderModel");
   const TextEmbedding out = encoder.encode("a 文");
   EXPECT_EQ(out.tokens.ids, (std::vector<int64_t>{5, 3, 2, 1, 0, 0, 0, 0}));
   EXPECT_THAT(out.hidden.sizes(), testing::ElementsAre(1, 8, 24));
-  EXPECT_FALSE(test::is_close(encoder.encode("a 文", EncodeOptions{.use_mask = true}).hidden,
-                              out.hidden, 1e-3));
+  EXPECT_FALSE(test::is_close(encoder.encode("a 文", EncodeOptions{.use_mask = true}).hidden, out.hidden, 1e-3));
   EXPECT_EQ(error_of([&] { encoder.encode("a", 1); }).code(), ErrorCode::unsupported);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// UNet2DConditionModel and UNetMotionModel against diffusers, the parameter counts of published checkpoints, and configs
-// that are refused.
+// UNet2DConditionModel and UNetMotionModel against diffusers, the parameter counts of published checkpoints, and
+// configs that are refused.
 #include <optional>
 #include <string>
 
@@ -50,8 +50,9 @@ Tensor run(const std::string& name, const Placement& placement = {}) {
   const Tensor sample = input("sample");
   std::optional<Tensor> condition;
   if (spec.contains("timestep_cond")) condition = input("timestep_cond");
-  const Tensor out = unet.forward(sample.dim() == 4 ? sample.unsqueeze(2) : sample,
-                                  spec["timesteps"].get<std::vector<double>>(), input("encoder_hidden_states"), condition);
+  const Tensor out =
+      unet.forward(sample.dim() == 4 ? sample.unsqueeze(2) : sample, spec["timesteps"].get<std::vector<double>>(),
+                   input("encoder_hidden_states"), condition);
   return sample.dim() == 4 ? out.squeeze(2) : out;
 }
 
@@ -87,7 +88,8 @@ TEST(UNet2DForward, frames_may_have_prompts_of_their_own) {
   const UNet2DConditionModel unet(config_of(spec["config"]), store.root());
   const Tensor sample = formula_tensor("sample", {1, 4, 3, 8, 8});
   const Tensor text = formula_tensor("encoder_hidden_states", {1, 7, 16});
-  EXPECT_TRUE(is_close(unet.forward(sample, 20.0, text.repeat_interleave(3, 0)), unet.forward(sample, 20.0, text), 1e-6));
+  EXPECT_TRUE(
+      is_close(unet.forward(sample, 20.0, text.repeat_interleave(3, 0)), unet.forward(sample, 20.0, text), 1e-6));
 }
 
 TEST(UNet2DForward, kept_features_stand_for_the_layers_that_made_them) {
@@ -117,7 +119,8 @@ TEST(UNet2DForward, a_recorded_call_holds_nothing_of_its_step) {
   for (const double timestep : {981.0, 500.5, 20.0, 1.0}) {
     const Tensor sample = formula_tensor("sample" + std::to_string(timestep), {1, 4, 3, 8, 8});
     const Tensor text = formula_tensor("text" + std::to_string(timestep), {1, 7, 16});
-    EXPECT_TRUE(is_close(unet.forward(sample, timestep, text, {}, {.graph = &graph}), unet.forward(sample, timestep, text), 0.0));
+    EXPECT_TRUE(is_close(unet.forward(sample, timestep, text, {}, {.graph = &graph}),
+                         unet.forward(sample, timestep, text), 0.0));
   }
   EXPECT_EQ(log.replayed, 3);
 }
@@ -140,8 +143,7 @@ TEST(PublishedUNet2D, has_the_published_number_of_parameters) {
 }
 
 TEST(PublishedUNet2D, has_as_many_with_every_version_of_motion_modules) {
-  for (const auto& [version, frames, has_middle] :
-       {std::tuple{"v1", 24, false}, {"v2", 32, true}, {"v3", 32, false}}) {
+  for (const auto& [version, frames, has_middle] : {std::tuple{"v1", 24, false}, {"v2", 32, true}, {"v3", 32, false}}) {
     UNet2DConfig config = published("stable-diffusion-v1-5");
     config.add_motion(MotionConfig::from_adapter(io::Config(
                           {{"motion_max_seq_length", frames}, {"use_motion_mid_block", has_middle}}, "adapter")),
@@ -162,23 +164,23 @@ TEST_P(HostileConfig, is_refused_by_the_name_of_its_key) {
 
 INSTANTIATE_TEST_SUITE_P(
     values, HostileConfig,
-    ::testing::Values(
-        Hostile{"huge_layers", R"({"layers_per_block": 1000000000})", "layers_per_block"},
-        Hostile{"no_blocks", R"({"block_out_channels": []})", "block_out_channels"},
-        Hostile{"uneven_lists", R"({"down_block_types": ["DownBlock2D"]})", "down_block_types"},
-        Hostile{"other_blocks", R"({"up_block_types": ["UpBlock3D", "UpBlock2D", "UpBlock2D", "UpBlock2D"]})",
-                "up_block_types"},
-        Hostile{"groups", R"({"norm_num_groups": 33})", "norm_num_groups"},
-        Hostile{"groups_zero", R"({"norm_num_groups": 0})", "norm_num_groups"},
-        Hostile{"heads", R"({"attention_head_dim": 7})", "attention_head_dim"},
-        Hostile{"heads_zero", R"({"attention_head_dim": [8, 8, 8, 0]})", "attention_head_dim"},
-        Hostile{"xl", R"({"addition_embed_type": "text_time"})", "addition_embed_type"},
-        Hostile{"class_embedding", R"({"num_class_embeds": 1000})", "num_class_embeds"},
-        Hostile{"motion_heads", R"({"_class_name": "UNetMotionModel", "motion_num_attention_heads": 7})",
-                "motion_num_attention_heads"},
-        Hostile{"motion_frames", R"({"_class_name": "UNetMotionModel", "motion_max_seq_length": -1})",
-                "motion_max_seq_length"},
-        Hostile{"activation", R"({"act_fn": "swiglu"})", "act_fn"}),
+    ::testing::Values(Hostile{"huge_layers", R"({"layers_per_block": 1000000000})", "layers_per_block"},
+                      Hostile{"no_blocks", R"({"block_out_channels": []})", "block_out_channels"},
+                      Hostile{"uneven_lists", R"({"down_block_types": ["DownBlock2D"]})", "down_block_types"},
+                      Hostile{"other_blocks",
+                              R"({"up_block_types": ["UpBlock3D", "UpBlock2D", "UpBlock2D", "UpBlock2D"]})",
+                              "up_block_types"},
+                      Hostile{"groups", R"({"norm_num_groups": 33})", "norm_num_groups"},
+                      Hostile{"groups_zero", R"({"norm_num_groups": 0})", "norm_num_groups"},
+                      Hostile{"heads", R"({"attention_head_dim": 7})", "attention_head_dim"},
+                      Hostile{"heads_zero", R"({"attention_head_dim": [8, 8, 8, 0]})", "attention_head_dim"},
+                      Hostile{"xl", R"({"addition_embed_type": "text_time"})", "addition_embed_type"},
+                      Hostile{"class_embedding", R"({"num_class_embeds": 1000})", "num_class_embeds"},
+                      Hostile{"motion_heads", R"({"_class_name": "UNetMotionModel", "motion_num_attention_heads": 7})",
+                              "motion_num_attention_heads"},
+                      Hostile{"motion_frames", R"({"_class_name": "UNetMotionModel", "motion_max_seq_length": -1})",
+                              "motion_max_seq_length"},
+                      Hostile{"activation", R"({"act_fn": "swiglu"})", "act_fn"}),
     &test::name_of);
 
 }  // namespace

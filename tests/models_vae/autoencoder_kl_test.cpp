@@ -71,8 +71,8 @@ TEST_P(Vae, bf16_on_the_cpu_stays_near) {
   const AutoencoderKL network = build(name_, Placement{at::kCPU, at::kBFloat16});
   const Tensor z = latents(name_).to(at::kBFloat16);
   // 8 bits of mantissa through some 15 layers.
-  EXPECT_TRUE(is_close(tiling_ ? network.decode_tiled(z) : network.decode(z), expected("vae." + name_ + ".decoded"),
-                       3e-2));
+  EXPECT_TRUE(
+      is_close(tiling_ ? network.decode_tiled(z) : network.decode(z), expected("vae." + name_ + ".decoded"), 3e-2));
 }
 
 TEST_P(Vae, runs_on_shapes_alone) {
@@ -151,9 +151,7 @@ TEST(VaeNames, other_names_stay) {
 }
 
 std::string message_of(const Manifest& manifest) {
-  return test::refusal_of_weights([&] {
-    build("basic", manifest);
-  });
+  return test::refusal_of_weights([&] { build("basic", manifest); });
 }
 
 TEST(VaeStrictness, Row14_missing_misshaped_and_unused_tensors_are_named) {
@@ -199,9 +197,8 @@ class HostileVaeConfig : public ::testing::TestWithParam<Hostile> {};
 
 TEST_P(HostileVaeConfig, is_refused_by_the_name_of_its_key) {
   const std::string where = "vae/config.json";
-  test::expect_refused_by_key(GetParam(), where, [&] {
-    AutoencoderKLConfig::from(io::Config(io::parse_json(GetParam().json, where), where));
-  });
+  test::expect_refused_by_key(
+      GetParam(), where, [&] { AutoencoderKLConfig::from(io::Config(io::parse_json(GetParam().json, where), where)); });
 }
 
 INSTANTIATE_TEST_SUITE_P(

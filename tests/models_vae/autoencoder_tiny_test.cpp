@@ -122,9 +122,7 @@ TEST(TinyVae, has_the_published_number_of_parameters) {
 }
 
 std::string message_of(const Manifest& manifest) {
-  return test::refusal_of_weights([&] {
-    build("small", manifest);
-  });
+  return test::refusal_of_weights([&] { build("small", manifest); });
 }
 
 TEST(TinyVaeStrictness, Row13_Row14_missing_misshaped_and_unused_tensors_are_named) {
@@ -154,7 +152,8 @@ TEST_P(HostileTinyVaeConfig, is_refused_by_the_name_of_its_key) {
 INSTANTIATE_TEST_SUITE_P(
     values, HostileTinyVaeConfig,
     ::testing::Values(Hostile{"channels", R"({"latent_channels": 0})", "latent_channels"},
-                      Hostile{"widths", R"({"decoder_block_out_channels": [64, 64, 32, 64]})", "decoder_block_out_channels"},
+                      Hostile{"widths", R"({"decoder_block_out_channels": [64, 64, 32, 64]})",
+                              "decoder_block_out_channels"},
                       Hostile{"no_levels", R"({"encoder_block_out_channels": [], "num_encoder_blocks": []})",
                               "encoder_block_out_channels"},
                       Hostile{"lengths", R"({"num_encoder_blocks": [1, 3]})", "num_encoder_blocks"},

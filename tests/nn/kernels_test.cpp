@@ -66,16 +66,15 @@ TEST_P(FrameAttention, aten_form_equals_the_plain_one) {
   EXPECT_TRUE(is_close(out, reference(qkv()), kTolerance));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    rows, FrameAttention,
-    ::testing::Values(FrameAttentionRow{"embedded", {1, 16, 64, 4, 32}, 1.0F},
-                      FrameAttentionRow{"modelscope", {2, 24, 9, 5, 64}, 1.0F},
-                      FrameAttentionRow{"one_frame", {2, 1, 5, 2, 8}, 1.0F},
-                      FrameAttentionRow{"odd_sizes", {3, 7, 3, 3, 5}, 1.0F},
-                      FrameAttentionRow{"wide_head", {1, 33, 2, 1, 160}, 1.0F},
-                      FrameAttentionRow{"sharp", {1, 16, 4, 2, 64}, 20.0F},
-                      FrameAttentionRow{"long_clip", {1, 513, 1, 1, 16}, 1.0F}),
-    [](const auto& param) { return std::string(param.param.name); });
+INSTANTIATE_TEST_SUITE_P(rows, FrameAttention,
+                         ::testing::Values(FrameAttentionRow{"embedded", {1, 16, 64, 4, 32}, 1.0F},
+                                           FrameAttentionRow{"modelscope", {2, 24, 9, 5, 64}, 1.0F},
+                                           FrameAttentionRow{"one_frame", {2, 1, 5, 2, 8}, 1.0F},
+                                           FrameAttentionRow{"odd_sizes", {3, 7, 3, 3, 5}, 1.0F},
+                                           FrameAttentionRow{"wide_head", {1, 33, 2, 1, 160}, 1.0F},
+                                           FrameAttentionRow{"sharp", {1, 16, 4, 2, 64}, 20.0F},
+                                           FrameAttentionRow{"long_clip", {1, 513, 1, 1, 16}, 1.0F}),
+                         [](const auto& param) { return std::string(param.param.name); });
 
 TEST(Geglu, fast_form_equals_the_plain_one_for_every_width) {
   for (const int64_t width : {1, 3, 8, 17, 64, 320}) {
@@ -151,8 +150,13 @@ TEST_P(Convolution, fast_form_equals_the_plain_one) {
 
 kernels::ConvolutionShape images(int64_t count, int64_t height, int64_t width, std::array<int64_t, 2> channels,
                                  int64_t outputs) {
-  return {.images = count, .height = height, .width = width, .channels = channels,
-          .out_height = height, .out_width = width, .outputs = outputs};
+  return {.images = count,
+          .height = height,
+          .width = width,
+          .channels = channels,
+          .out_height = height,
+          .out_width = width,
+          .outputs = outputs};
 }
 kernels::ConvolutionShape with_kernel(kernels::ConvolutionShape s, std::array<int64_t, 2> kernel) {
   s.kernel = kernel;
@@ -219,7 +223,8 @@ TEST_P(Winograd, equals_the_plain_convolution) {
                                     .residual = has_residual ? residual.const_data_ptr<float>() : nullptr};
   kernels::convolution_reference(parts, weight.const_data_ptr<float>(), plain.mutable_data_ptr<float>(), s, end);
   for (int64_t task = 0; task < kernels::winograd_tasks(s); ++task) {
-    kernels::winograd_cpu(parts, packed.const_data_ptr<float>(), fast.mutable_data_ptr<float>(), s, end, task, task + 1);
+    kernels::winograd_cpu(parts, packed.const_data_ptr<float>(), fast.mutable_data_ptr<float>(), s, end, task,
+                          task + 1);
   }
   // The transforms add and subtract multiples of up to 8, so some digits more are lost than by summing up.
   EXPECT_TRUE(is_close(fast, plain, 1e-5));
@@ -241,10 +246,11 @@ TEST(Winograd, a_frame_does_not_depend_on_its_neighbours) {
   const auto s = with_kernel(images(3, 16, 20, {24, 0}, 40), {3, 3});
   auto alone = s;
   alone.images = 1;
-  const at::Tensor x = formula_tensor("x", {3, 16 * 20 * 24}), packed = formula_tensor("w", {kernels::winograd_size(24, 40)});
+  const at::Tensor x = formula_tensor("x", {3, 16 * 20 * 24}),
+                   packed = formula_tensor("w", {kernels::winograd_size(24, 40)});
   at::Tensor all = at::empty({3, 16 * 20 * 40}), last = at::empty({16 * 20 * 40});
-  kernels::winograd_cpu({x.const_data_ptr<float>(), nullptr}, packed.const_data_ptr<float>(), all.mutable_data_ptr<float>(),
-                        s, {}, 0, kernels::winograd_tasks(s));
+  kernels::winograd_cpu({x.const_data_ptr<float>(), nullptr}, packed.const_data_ptr<float>(),
+                        all.mutable_data_ptr<float>(), s, {}, 0, kernels::winograd_tasks(s));
   kernels::winograd_cpu({x[2].const_data_ptr<float>(), nullptr}, packed.const_data_ptr<float>(),
                         last.mutable_data_ptr<float>(), alone, {}, 0, kernels::winograd_tasks(alone));
   EXPECT_TRUE(is_close(last, all[2], 0.0));
@@ -300,20 +306,20 @@ TEST_P(GroupNormKernel, fast_form_equals_the_plain_one) {
   EXPECT_TRUE(is_close(fast, plain, offset == 0 ? kTolerance : 1e-4));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    rows, GroupNormKernel,
-    ::testing::Values(NormRow{"spatial", {2, 64, 32, {64, 0}, 1e-5, true}},
-                      NormRow{"plain", {3, 100, 4, {32, 0}, 1e-6, false}},
-                      NormRow{"temporal", {1, 1000, 32, {160, 0}, 1e-5, true}},
-                      NormRow{"two_parts", {2, 70, 8, {40, 24}, 1e-5, true}},
-                      NormRow{"group_across_the_parts", {2, 33, 2, {5, 7}, 1e-5, false}},
-                      NormRow{"one_pixel", {2, 1, 4, {16, 0}, 1e-5, false}},
-                      NormRow{"large_mean", {1, 300, 4, {16, 0}, 1e-5, false}, 100.0F}),
-    [](const auto& param) { return std::string(param.param.name); });
+INSTANTIATE_TEST_SUITE_P(rows, GroupNormKernel,
+                         ::testing::Values(NormRow{"spatial", {2, 64, 32, {64, 0}, 1e-5, true}},
+                                           NormRow{"plain", {3, 100, 4, {32, 0}, 1e-6, false}},
+                                           NormRow{"temporal", {1, 1000, 32, {160, 0}, 1e-5, true}},
+                                           NormRow{"two_parts", {2, 70, 8, {40, 24}, 1e-5, true}},
+                                           NormRow{"group_across_the_parts", {2, 33, 2, {5, 7}, 1e-5, false}},
+                                           NormRow{"one_pixel", {2, 1, 4, {16, 0}, 1e-5, false}},
+                                           NormRow{"large_mean", {1, 300, 4, {16, 0}, 1e-5, false}, 100.0F}),
+                         [](const auto& param) { return std::string(param.param.name); });
 
 TEST(LayerNormKernel, fast_form_equals_the_plain_one_for_every_width) {
   for (const int64_t width : {1, 5, 16, 33, 64, 320}) {
-    const at::Tensor x = formula_tensor("x", {7, width}).add(3), w = formula_tensor("w", {width}), b = formula_tensor("b", {width});
+    const at::Tensor x = formula_tensor("x", {7, width}).add(3), w = formula_tensor("w", {width}),
+                     b = formula_tensor("b", {width});
     at::Tensor plain = at::empty({7, width}), fast = at::empty({7, width});
     const auto run = [&](auto kernel, at::Tensor& out) {
       kernel(x.const_data_ptr<float>(), w.const_data_ptr<float>(), b.const_data_ptr<float>(),

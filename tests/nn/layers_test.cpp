@@ -57,17 +57,23 @@ class Layer : public ::testing::Test {
 };
 
 TEST_F(Layer, resnet_adds_the_time_embedding_between_its_convolutions) {
-  const auto layer = build<ResnetBlock2D>(
-      "resnet", ResnetOptions{.in_channels = 16, .out_channels = 16, .temb_channels = 24, .groups = 4, .eps = 1e-5,
-                              .activation = activation("silu", "test")});
+  const auto layer = build<ResnetBlock2D>("resnet", ResnetOptions{.in_channels = 16,
+                                                                  .out_channels = 16,
+                                                                  .temb_channels = 24,
+                                                                  .groups = 4,
+                                                                  .eps = 1e-5,
+                                                                  .activation = activation("silu", "test")});
   EXPECT_TRUE(is_close(layer.forward(channels_last(quiet_), temb_), expected("layer.resnet"), kTolerance));
   EXPECT_TRUE(is_close(layer.forward(quiet_, temb_), expected("layer.resnet"), kTolerance)) << "contiguous input";
 }
 
 TEST_F(Layer, resnet_shares_one_time_embedding_among_the_frames_of_a_video) {
-  const auto layer = build<ResnetBlock2D>(
-      "resnet", ResnetOptions{.in_channels = 16, .out_channels = 16, .temb_channels = 24, .groups = 4, .eps = 1e-5,
-                              .activation = activation("silu", "test")});
+  const auto layer = build<ResnetBlock2D>("resnet", ResnetOptions{.in_channels = 16,
+                                                                  .out_channels = 16,
+                                                                  .temb_channels = 24,
+                                                                  .groups = 4,
+                                                                  .eps = 1e-5,
+                                                                  .activation = activation("silu", "test")});
   const Tensor two = temb_.narrow(0, 0, 2);  // videos of 2 frames
   const Tensor repeated = two.unsqueeze(1).expand({2, 2, 24}).reshape({4, 24});
   // Not bit for bit: a matrix product of two rows rounds unlike one of four.
@@ -75,9 +81,12 @@ TEST_F(Layer, resnet_shares_one_time_embedding_among_the_frames_of_a_video) {
 }
 
 TEST_F(Layer, resnet_with_other_widths_has_a_shortcut_and_a_scale) {
-  const auto layer = build<ResnetBlock2D>(
-      "resnet_shortcut", ResnetOptions{.in_channels = 16, .out_channels = 32, .groups = 4, .eps = 1e-6,
-                                       .activation = activation("mish", "test"), .output_scale_factor = 1.5});
+  const auto layer = build<ResnetBlock2D>("resnet_shortcut", ResnetOptions{.in_channels = 16,
+                                                                           .out_channels = 32,
+                                                                           .groups = 4,
+                                                                           .eps = 1e-6,
+                                                                           .activation = activation("mish", "test"),
+                                                                           .output_scale_factor = 1.5});
   EXPECT_TRUE(is_close(layer.forward(channels_last(quiet_)), expected("layer.resnet_shortcut"), kTolerance));
 }
 
@@ -95,31 +104,31 @@ TEST_F(Layer, temporal_transformer_attends_along_frames) {
 
 TEST_F(Layer, spatial_transformer_reads_linear_projections) {
   const auto layer = build<Transformer2DModel>(
-      "transformer_2d_linear", Transformer2DOptions{.in_channels = 16, .heads = 4, .head_dim = 4, .groups = 4,
-                                                    .cross_attention_dim = 10});
+      "transformer_2d_linear",
+      Transformer2DOptions{.in_channels = 16, .heads = 4, .head_dim = 4, .groups = 4, .cross_attention_dim = 10});
   EXPECT_TRUE(
       is_close(layer.forward(channels_last(quiet_), text_), expected("layer.transformer_2d_linear"), kTolerance));
 }
 
 TEST_F(Layer, spatial_transformer_reads_1x1_convolutions_as_linear_projections) {
   const auto layer = build<Transformer2DModel>(
-      "transformer_2d_conv", Transformer2DOptions{.in_channels = 16, .heads = 2, .head_dim = 8, .layers = 2,
-                                                  .groups = 4, .cross_attention_dim = 10});
+      "transformer_2d_conv",
+      Transformer2DOptions{
+          .in_channels = 16, .heads = 2, .head_dim = 8, .layers = 2, .groups = 4, .cross_attention_dim = 10});
   EXPECT_TRUE(is_close(layer.forward(x_, text_), expected("layer.transformer_2d_conv"), kTolerance));
 }
 
 TEST_F(Layer, transformer_block_may_have_self_attention_only_and_biases) {
   const auto layer = build<BasicTransformerBlock>(
-      "block_self_only",
-      TransformerBlockOptions{.head = {.width = 16, .heads = 4, .head_dim = 4, .has_bias = true},
-                              .feed_forward = FeedForwardKind::gelu});
+      "block_self_only", TransformerBlockOptions{.head = {.width = 16, .heads = 4, .head_dim = 4, .has_bias = true},
+                                                 .feed_forward = FeedForwardKind::gelu});
   EXPECT_TRUE(is_close(layer.forward(tokens_.clone()), expected("layer.block_self_only"), kTolerance));
 }
 
 TEST_F(Layer, cross_attention_shares_one_text_among_the_frames_of_a_video) {
   const auto layer = build<Transformer2DModel>(
-      "transformer_2d_linear", Transformer2DOptions{.in_channels = 16, .heads = 4, .head_dim = 4, .groups = 4,
-                                                    .cross_attention_dim = 10});
+      "transformer_2d_linear",
+      Transformer2DOptions{.in_channels = 16, .heads = 4, .head_dim = 4, .groups = 4, .cross_attention_dim = 10});
   const Tensor two = text_.narrow(0, 0, 2);
   const Tensor repeated = two.unsqueeze(1).expand({2, 2, 6, 10}).reshape({4, 6, 10});
   EXPECT_TRUE(is_close(layer.forward(x_, two), layer.forward(x_, repeated), kTolerance));
@@ -207,9 +216,12 @@ TEST_F(Layer, convolution_takes_its_input_in_two_parts_and_adds_what_it_is_told)
 }
 
 TEST_F(Layer, resnet_takes_a_skip_beside_its_input) {
-  const auto layer = build<ResnetBlock2D>(
-      "resnet_shortcut", ResnetOptions{.in_channels = 16, .out_channels = 32, .groups = 4, .eps = 1e-6,
-                                       .activation = activation("mish", "test"), .output_scale_factor = 1.5});
+  const auto layer = build<ResnetBlock2D>("resnet_shortcut", ResnetOptions{.in_channels = 16,
+                                                                           .out_channels = 32,
+                                                                           .groups = 4,
+                                                                           .eps = 1e-6,
+                                                                           .activation = activation("mish", "test"),
+                                                                           .output_scale_factor = 1.5});
   const Tensor x = quiet_.narrow(1, 0, 6), skip = quiet_.narrow(1, 6, 10);
   EXPECT_TRUE(is_close(layer.forward(x, std::nullopt, skip), expected("layer.resnet_shortcut"), kTolerance));
 }
@@ -217,18 +229,18 @@ TEST_F(Layer, resnet_takes_a_skip_beside_its_input) {
 TEST_F(Layer, upsampling_doubles_or_meets_a_given_size) {
   const auto layer = build<Upsample2D>("upsample", int64_t{16});
   EXPECT_TRUE(is_close(layer.forward(channels_last(x_)), expected("layer.upsample"), kTolerance));
-  EXPECT_TRUE(is_close(layer.forward(channels_last(x_), std::array<int64_t, 2>{9, 5}),
-                       expected("layer.upsample_sized"), kTolerance));
+  EXPECT_TRUE(is_close(layer.forward(channels_last(x_), std::array<int64_t, 2>{9, 5}), expected("layer.upsample_sized"),
+                       kTolerance));
 }
 
 TEST_F(Layer, time_embedding_takes_fractions_odd_widths_and_a_condition) {
-  const auto layer =
-      build<TimestepEmbedding>("time_embedding", TimestepEmbeddingOptions{.in_channels = 15, .time_embed_dim = 32,
-                                                                          .activation = activation("silu", "test"),
-                                                                          .cond_proj_dim = 6});
+  const auto layer = build<TimestepEmbedding>(
+      "time_embedding",
+      TimestepEmbeddingOptions{
+          .in_channels = 15, .time_embed_dim = 32, .activation = activation("silu", "test"), .cond_proj_dim = 6});
   const Tensor sinusoids = timesteps(std::vector{0.0, 999.0, 0.25}, {.channels = 15}, at::kCPU);
-  EXPECT_TRUE(is_close(layer.forward(sinusoids, formula_tensor("cond", {3, 6})), expected("layer.time_embedding"),
-                       kTolerance));
+  EXPECT_TRUE(
+      is_close(layer.forward(sinusoids, formula_tensor("cond", {3, 6})), expected("layer.time_embedding"), kTolerance));
 }
 
 TEST_F(Layer, timesteps_may_begin_with_the_sine_and_shift_the_frequencies) {

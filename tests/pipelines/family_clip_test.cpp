@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Long clips and loops of every UNet family: all frames of a clip begin from one noise, so that whatever differs between
-// neighbours is the network's and the windows' doing.
+// Long clips and loops of every UNet family: all frames of a clip begin from one noise, so that whatever differs
+// between neighbours is the network's and the windows' doing.
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -55,7 +55,8 @@ class Family {
     const Frame noise = formula_input("clip", Shape{outer, inner});
     Frame all;
     for (int64_t o = 0; o < outer; ++o) {
-      for (int64_t f = 0; f < frames; ++f) all.insert(all.end(), noise.begin() + o * inner, noise.begin() + (o + 1) * inner);
+      for (int64_t f = 0; f < frames; ++f)
+        all.insert(all.end(), noise.begin() + o * inner, noise.begin() + (o + 1) * inner);
     }
     TensorWriter file;
     file.add("latents", shape, all);
@@ -192,7 +193,8 @@ TEST_P(FamilyClip, is_the_same_with_one_network_in_memory_after_the_other) {
     EXPECT_EQ(sink.rgb, frames.rgb);
   }
   const bool is_image = GetParam() == std::string("svd");  // its VAE sees the image, and stays
-  const auto text = is_image ? std::vector<std::string>{"load 2", "text 2"} : std::vector<std::string>{"load 1", "text 1"};
+  const auto text =
+      is_image ? std::vector<std::string>{"load 2", "text 2"} : std::vector<std::string>{"load 1", "text 1"};
   std::vector<std::string> want_told = text;
   want_told.insert(want_told.end(), {"load 1", "denoise 6"});
   if (!is_image) want_told.emplace_back("load 1");

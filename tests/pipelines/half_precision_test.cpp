@@ -26,7 +26,8 @@ constexpr unsigned kNoises = 3;
 class Engine {
  public:
   Engine(const std::string& device, const std::string& dtype)
-      : model_(open_model({.model = std::string(T2V_SOURCE_DIR) + "/models/shapes-64", .device = device, .dtype = dtype})),
+      : model_(
+            open_model({.model = std::string(T2V_SOURCE_DIR) + "/models/shapes-64", .device = device, .dtype = dtype})),
         pipeline_(model_->load(progress_)) {}
 
   std::vector<uint8_t> frames(unsigned seed) {

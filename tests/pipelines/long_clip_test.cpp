@@ -92,7 +92,8 @@ TEST(LongClip, seams_of_windows_are_no_worse_than_what_lies_between) {
     request.context = 16;
     request.context_overlap = 4;
     const Clip clip = make_clip(request);
-    // Windows of the last step, which nothing after it could smooth: their first frames and the frames after their ends.
+    // Windows of the last step, which nothing after it could smooth: their first frames and the frames after their
+    // ends.
     std::vector<bool> is_seam(64, false);
     const auto options = models::window_options(embedded().model->plan(request));
     for (const auto& window : sampling::windows_at(options, embedded().model->info().steps - 1)) {
@@ -177,8 +178,8 @@ Content moved_by(const std::string& move) {
   return sum;
 }
 
-// Strength 0.8 asks for 0.2 of 64 pixels = 12.8. A third of it must arrive: in the steps that follow the model paints the
-// rest of the way as it likes. It knows two sizes only and undoes a zoom, which the warp's own test shows.
+// Strength 0.8 asks for 0.2 of 64 pixels = 12.8. A third of it must arrive: in the steps that follow the model paints
+// the rest of the way as it likes. It knows two sizes only and undoes a zoom, which the warp's own test shows.
 TEST(Camera, moves_the_content_where_it_says) {
   constexpr double kLeast = 12.8 / 3;
   EXPECT_GE(moved_by("pan-left").x, kLeast);
@@ -204,7 +205,8 @@ double mismatch(const Clip& clip, const sampling::CameraMove& move) {
       const auto first = [&](size_t dx, size_t dy) {
         return clip.frames.front()[(top + dy) * static_cast<size_t>(clip.width) + left + dx];
       };
-      const double wanted = (1 - v) * ((1 - u) * first(0, 0) + u * first(1, 0)) + v * ((1 - u) * first(0, 1) + u * first(1, 1));
+      const double wanted =
+          (1 - v) * ((1 - u) * first(0, 0) + u * first(1, 0)) + v * ((1 - u) * first(0, 1) + u * first(1, 1));
       sum += std::fabs(wanted - clip.frames.back()[static_cast<size_t>(row * clip.width + column)]);
       ++count;
     }

@@ -92,7 +92,7 @@ class Numbers : public testing::Test {
       request.frames = request.steps = 3;
       request.seed = 1;
       request.decode_chunk = 2;
-      request.cfg_scale = 1;                           // guidance would multiply the rounding of the half precisions
+      request.cfg_scale = 1;                            // guidance would multiply the rounding of the half precisions
       request.init_latents = folder_.path() / "noise";  // drawn in fp16, the same seed gives other noise
       const Plan plan = model->plan(request);
       Progress progress;

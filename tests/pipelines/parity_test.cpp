@@ -43,9 +43,9 @@ Row unet_row() {
   auto store = formula_store(read_manifest(spec["tensors"]));
   const models::modelscope::UNet3DConditionModel unet(
       models::modelscope::UNet3DConfig::from(io::Config(spec["config"], "unet")), store.root());
-  const auto output = unet.forward(formula_tensor("sample", spec["sample"].get<Shape>()),
-                                   spec["timesteps"].get<std::vector<double>>(),
-                                   formula_tensor("encoder_hidden_states", spec["encoder_hidden_states"].get<Shape>()));
+  const auto output =
+      unet.forward(formula_tensor("sample", spec["sample"].get<Shape>()), spec["timesteps"].get<std::vector<double>>(),
+                   formula_tensor("encoder_hidden_states", spec["encoder_hidden_states"].get<Shape>()));
   return {"one `UNet3DConditionModel` call", tensor_error(output, expected("unet.long")), 1e-5, "relative L2"};
 }
 
@@ -86,8 +86,9 @@ Row svd_unet_row() {
   for (const auto& row : spec["added_time_ids"]) {
     for (const auto& id : row) ids.push_back(id.get<double>());
   }
-  const auto output = unet.forward(formula_tensor("sample", spec["sample"].get<Shape>()), spec["timestep"].get<double>(),
-                                   formula_tensor("encoder_hidden_states", spec["encoder_hidden_states"].get<Shape>()), ids);
+  const auto output =
+      unet.forward(formula_tensor("sample", spec["sample"].get<Shape>()), spec["timestep"].get<double>(),
+                   formula_tensor("encoder_hidden_states", spec["encoder_hidden_states"].get<Shape>()), ids);
   return {"one `UNetSpatioTemporalConditionModel` call", tensor_error(output, svd_expected("unet.basic")), 1e-5,
           "relative L2"};
 }

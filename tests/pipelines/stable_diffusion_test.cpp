@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stable Diffusion and AnimateDiff through the public API, in every form their files have. Seeds, samplers and options are
-// the README's parity table (parity_test.cpp); here are the forms of files, defaults and refusals.
+// Stable Diffusion and AnimateDiff through the public API, in every form their files have. Seeds, samplers and options
+// are the README's parity table (parity_test.cpp); here are the forms of files, defaults and refusals.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -135,7 +135,8 @@ std::string first_motion_module(const std::string&, const std::string& module) {
 }
 
 TEST(StableDiffusionLora, in_any_trainers_naming_equals_what_diffusers_loads) {
-  for (const Naming& naming : {peft_naming(), diffusers_naming(), Naming{ldm_module, ".lora_down.weight", ".lora_up.weight", ".alpha"}}) {
+  for (const Naming& naming :
+       {peft_naming(), diffusers_naming(), Naming{ldm_module, ".lora_down.weight", ".lora_up.weight", ".alpha"}}) {
     SCOPED_TRACE(naming.module("unet", "mid_block.attentions.0.proj_in"));
     expect_lora_parity("sd1_lora", [&](const std::string&) { return naming; });
     expect_lora_parity("animate_lcm_lora", [&](const std::string&) { return naming; });
@@ -167,7 +168,8 @@ TEST(MotionLora, makes_the_cameras_move_that_its_name_says) {
   using Moves = std::vector<std::pair<std::string, double>>;
   const auto pan_left = with_lora("v2_lora_PanLeft.safetensors");
   EXPECT_EQ(moves(*pan_left, {{"pan-left", 1}}), Moves{});
-  EXPECT_EQ(moves(*pan_left, {{"pan-right", 1}, {"pan-left", 1}, {"zoom-in", 0.5}}), (Moves{{"pan-right", 1}, {"zoom-in", 0.5}}));
+  EXPECT_EQ(moves(*pan_left, {{"pan-right", 1}, {"pan-left", 1}, {"zoom-in", 0.5}}),
+            (Moves{{"pan-right", 1}, {"zoom-in", 0.5}}));
   const Error error = error_of([&] { moves(*pan_left, {{"pan-left", 0.5}}); });
   EXPECT_EQ(error.code(), ErrorCode::usage);
   EXPECT_THAT(error.hint(), HasSubstr("--lora FILE:WEIGHT"));
@@ -203,7 +205,8 @@ TEST_F(MotionModule, of_version_1_says_how_many_frames_it_sees) {
   EXPECT_EQ(model->info().frames, 16);
   EXPECT_EQ(model->info().fps, (Rational{8, 1}));
   EXPECT_EQ(model->plan({.prompt = "x", .frames = 24}).latent_shape, (std::vector<int64_t>{1, 4, 24, 8, 8}));
-  EXPECT_THAT(error_of([&] { model->plan({.prompt = "x", .frames = 25, .context = 0}); }).what(), HasSubstr("at most 24 with --context 0"));
+  EXPECT_THAT(error_of([&] { model->plan({.prompt = "x", .frames = 25, .context = 0}); }).what(),
+              HasSubstr("at most 24 with --context 0"));
 }
 
 TEST_F(MotionModule, in_a_saved_pipeline_lies_in_the_unet) {
@@ -236,7 +239,8 @@ TEST_F(MotionModule, in_a_saved_pipeline_lies_in_the_unet) {
 
 TEST_F(MotionModule, brings_the_schedule_it_was_trained_with) {
   for (const auto& [name, sampler, steps, cfg_scale] :
-       {std::tuple{"v3", "DDIMScheduler", int64_t{50}, 7.5}, {"AnimateLCM", "LCMScheduler", int64_t{6}, 2.0},
+       {std::tuple{"v3", "DDIMScheduler", int64_t{50}, 7.5},
+        {"AnimateLCM", "LCMScheduler", int64_t{6}, 2.0},
         {"AnimateDiff_Lightning_8step", "EulerDiscreteScheduler", int64_t{8}, 1.0}}) {
     write_adapter_folder(folder_.path() / name, "v3");
     const auto model = open_model(options_for(base(), folder_.path() / name));

@@ -130,7 +130,8 @@ TEST_F(Svd, senseless_requests_are_refused_by_their_flag) {
 }
 
 TEST_F(Svd, motion_modules_are_refused) {
-  EXPECT_THROW(open_model({.model = (folder_->path() / "model").string(), .motion_module = "x", .device = "cpu"}), Error);
+  EXPECT_THROW(open_model({.model = (folder_->path() / "model").string(), .motion_module = "x", .device = "cpu"}),
+               Error);
 }
 
 /// weight [out, in, kernel] += scale * up [out, rank] down [rank, in, kernel]
@@ -148,13 +149,12 @@ void add_product(std::vector<float>& weight, const std::vector<float>& up, const
 
 TEST_F(Svd, a_lora_changes_the_weights_it_names) {
   // Attention over space and over frames, the value that one token of image leaves of cross-attention, convolutions.
-  const std::vector<std::string> modules{
-      "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q",
-      "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_v",
-      "up_blocks.1.attentions.1.temporal_transformer_blocks.0.attn1.to_out.0",
-      "mid_block.attentions.0.proj_in",
-      "mid_block.resnets.0.spatial_res_block.conv1",
-      "up_blocks.0.resnets.1.temporal_res_block.conv2"};
+  const std::vector<std::string> modules{"down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q",
+                                         "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_v",
+                                         "up_blocks.1.attentions.1.temporal_transformer_blocks.0.attn1.to_out.0",
+                                         "mid_block.attentions.0.proj_in",
+                                         "mid_block.resnets.0.spatial_res_block.conv1",
+                                         "up_blocks.0.resnets.1.temporal_res_block.conv2"};
   constexpr int64_t kRank = 2;
   const Manifest manifest = read_manifest(svd_document()["checkpoint"]["unet"]["tensors"]);
   TensorWriter lora;
@@ -196,7 +196,8 @@ TEST_F(Svd, a_lora_of_another_model_is_refused) {
   lora.add("lora_unet_mid_block_attentions_0_proj_in.lora_up.weight", {3, 1}, {1, 2, 3});
   lora.write(folder.path() / "other.safetensors");
   const Error error = error_of([&] {
-    open_model({.model = (folder_->path() / "model").string(), .loras = {{(folder.path() / "other.safetensors").string(), 1}}});
+    open_model({.model = (folder_->path() / "model").string(),
+                .loras = {{(folder.path() / "other.safetensors").string(), 1}}});
   });
   EXPECT_EQ(error.code(), ErrorCode::bad_input);
   EXPECT_NE(std::string(error.what()).find("mid_block.attentions.0.proj_in.weight"), std::string::npos) << error.what();
@@ -266,15 +267,17 @@ TEST(SvdFile, with_a_part_that_is_missing_or_strange_is_refused_by_its_name) {
     list.drop(dropped);
     if (!added.empty()) list.add(added, {1}, {1});
     list.write(folder.path() / "svd.safetensors");
-    return std::string(error_of([&] { open_model({.model = (folder.path() / "svd.safetensors").string(), .device = "cpu"}); }).what());
+    return std::string(
+        error_of([&] { open_model({.model = (folder.path() / "svd.safetensors").string(), .device = "cpu"}); }).what());
   };
   const std::string unet = "model.diffusion_model.";
   EXPECT_NE(message("conditioner.embedders.0.", "").find("OpenCLIP's image tower"), std::string::npos);
   EXPECT_NE(message("conditioner.embedders.3.", "").find("an image autoencoder"), std::string::npos);
   EXPECT_NE(message(unet + "middle_block.0.time_mixer.", "").find("mid_block.resnets.0.time_mixer.mix_factor"),
             std::string::npos);
-  EXPECT_NE(message("none", unet + "middle_block.0.time_stack.other").find("mid_block.resnets.0.temporal_res_block.other"),
-            std::string::npos);
+  EXPECT_NE(
+      message("none", unet + "middle_block.0.time_stack.other").find("mid_block.resnets.0.temporal_res_block.other"),
+      std::string::npos);
 }
 
 TEST_F(Svd, same_seed_gives_the_same_latents_and_another_seed_others) {

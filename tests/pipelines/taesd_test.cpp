@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// TAESD in the place of a model's autoencoder, through the public API: a whole run equal to diffusers', every form of its
-// file, and refusals. And what a run does when memory is short.
+// TAESD in the place of a model's autoencoder, through the public API: a whole run equal to diffusers', every form of
+// its file, and refusals. And what a run does when memory is short.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -58,7 +58,8 @@ class Taesd : public testing::Test {
     const auto model = open_model(options);
     Progress progress;
     const at::Tensor golden = taesd_expected("video.latents").contiguous();
-    const Latents latents{golden.sizes().vec(), {golden.const_data_ptr<float>(), golden.const_data_ptr<float>() + golden.numel()}, {}};
+    const Latents latents{
+        golden.sizes().vec(), {golden.const_data_ptr<float>(), golden.const_data_ptr<float>() + golden.numel()}, {}};
     Request plain = request_of(run_);
     plain.strength.reset();
     MemorySink sink;

@@ -94,14 +94,14 @@ inline fs::path write_input_video(const fs::path& folder, int64_t frames, int64_
 }
 
 struct WholeRunResult {
-  double latents_error = 0;                // relative L2
-  std::optional<int> frames_error;         // largest difference of a byte, where the golden has frames
+  double latents_error = 0;         // relative L2
+  std::optional<int> frames_error;  // largest difference of a byte, where the golden has frames
 };
 
 /// Runs `request` on a model and compares with NAME.latents and, where it is there, NAME.frames of a golden file under
 /// tests/golden.
-inline WholeRunResult run_and_compare(const LoadOptions& options, const Request& request, const std::string& golden_file,
-                                      const std::string& name) {
+inline WholeRunResult run_and_compare(const LoadOptions& options, const Request& request,
+                                      const std::string& golden_file, const std::string& name) {
   const auto model = open_model(options);
   const Plan plan = model->plan(request);
   Progress progress;
@@ -112,8 +112,8 @@ inline WholeRunResult run_and_compare(const LoadOptions& options, const Request&
   const auto& reference = want->tensors().find(name + ".latents")->second;
   if (latents.shape != reference.shape) throw std::runtime_error(name + ": latents of another shape");
   WholeRunResult result;
-  result.latents_error = relative_l2(
-      latents.data, {reinterpret_cast<const float*>(reference.bytes.data()), latents.data.size()});
+  result.latents_error =
+      relative_l2(latents.data, {reinterpret_cast<const float*>(reference.bytes.data()), latents.data.size()});
   const auto frames = want->tensors().find(name + ".frames");
   if (frames == want->tensors().end()) return result;
   MemorySink sink;

@@ -52,7 +52,8 @@ double largest(const at::Tensor& difference) { return difference.abs().max().ite
 
 TEST(FreeNoise, equals_diffusers_bit_for_bit_in_any_layout) {
   for (const auto& [name, entry] : cases()["freenoise"].items()) {
-    const ClipNoiseOptions options{ClipNoise::freenoise, entry["window"].get<int64_t>(), entry["stride"].get<int64_t>()};
+    const ClipNoiseOptions options{ClipNoise::freenoise, entry["window"].get<int64_t>(),
+                                   entry["stride"].get<int64_t>()};
     const int64_t frames = entry["frames"].get<int64_t>();
     Rng rng(cases()["seed"].get<uint64_t>(), kCpu);
     const at::Tensor got = draw_clip_noise(options, {1, 2, frames, 2, 3}, 2, c10::kFloat, kCpu, rng);

@@ -50,11 +50,8 @@ double ode_error(const std::string& name, int64_t steps) {
     x = scheduler->step(denoiser(x / here.signal, here.sigma), i, x, rng);
   }
   const Scale end = scale_at(*scheduler, last);
-  const auto spread = [](double sigma) {
-    return std::sqrt(kDeviation * kDeviation + sigma * sigma);
-  };
-  const at::Tensor exact =
-      kMean + (start / begin.signal - kMean) * (spread(end.sigma) / spread(begin.sigma));
+  const auto spread = [](double sigma) { return std::sqrt(kDeviation * kDeviation + sigma * sigma); };
+  const at::Tensor exact = kMean + (start / begin.signal - kMean) * (spread(end.sigma) / spread(begin.sigma));
   return (x / end.signal - exact).abs().max().item<double>();
 }
 
@@ -63,15 +60,13 @@ class Order : public testing::TestWithParam<std::pair<const char*, double>> {};
 TEST_P(Order, error_shrinks_with_the_order_of_the_method) {
   const auto [name, order] = GetParam();
   const double measured = std::log2(ode_error(name, 24) / ode_error(name, 48));
-  EXPECT_GT(measured, order - 0.3)
-      << "the asymptotic order shows up to a few tenths at these step counts";
+  EXPECT_GT(measured, order - 0.3) << "the asymptotic order shows up to a few tenths at these step counts";
   std::printf("  %s: order %.2f, error %.1e at 48 steps\n", name, measured, ode_error(name, 48));
 }
 
 INSTANTIATE_TEST_SUITE_P(methods, Order,
-                         testing::Values(std::pair{"euler", 1.0}, std::pair{"heun", 2.0},
-                                         std::pair{"dpmpp_2m", 2.0}, std::pair{"unipc", 2.0},
-                                         std::pair{"deis", 2.0}, std::pair{"lms", 2.0}),
+                         testing::Values(std::pair{"euler", 1.0}, std::pair{"heun", 2.0}, std::pair{"dpmpp_2m", 2.0},
+                                         std::pair{"unipc", 2.0}, std::pair{"deis", 2.0}, std::pair{"lms", 2.0}),
                          [](const auto& row) { return std::string(row.param.first); });
 
 class Distribution : public testing::TestWithParam<const char*> {};
@@ -95,9 +90,7 @@ TEST_P(Distribution, samples_have_the_mean_and_deviation_of_the_data) {
   for (int64_t i = 0; i < static_cast<int64_t>(scheduler->timesteps().size()); ++i) {
     const Scale here = scale_at(*scheduler, i);
     double sigma = here.sigma;
-    if (two_calls &&
-        i % 2 ==
-            1) {  // the second call looks at the geometric middle of this level and the last one
+    if (two_calls && i % 2 == 1) {  // the second call looks at the geometric middle of this level and the last one
       sigma = std::sqrt(sigma * scale_at(*scheduler, i - 1).sigma);
     }
     const at::Tensor clean = denoiser(x / here.signal, sigma);
@@ -108,8 +101,7 @@ TEST_P(Distribution, samples_have_the_mean_and_deviation_of_the_data) {
 }
 
 INSTANTIATE_TEST_SUITE_P(methods, Distribution,
-                         testing::Values("ddpm", "ddim", "euler_a", "dpmpp_2m_sde", "dpmpp_sde",
-                                         "dpmpp_2m", "heun"),
+                         testing::Values("ddpm", "ddim", "euler_a", "dpmpp_2m_sde", "dpmpp_sde", "dpmpp_2m", "heun"),
                          [](const auto& row) { return std::string(row.param); });
 
 }  // namespace

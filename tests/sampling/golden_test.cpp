@@ -25,9 +25,8 @@ std::filesystem::path golden_dir() {
 }
 
 const io::Json& golden() {
-  static const io::Json json =
-      io::load_json(golden_dir() / "cases.json",
-                    {.max_bytes = size_t{1} << 28, .max_depth = 16, .allow_nonfinite = true});
+  static const io::Json json = io::load_json(golden_dir() / "cases.json",
+                                             {.max_bytes = size_t{1} << 28, .max_depth = 16, .allow_nonfinite = true});
   return json;
 }
 
@@ -76,8 +75,7 @@ struct Outcome {
 
 Outcome run(const io::Json& entry) {
   const io::Config config(entry["config"], "scheduler_config.json");
-  const auto scheduler =
-      make_scheduler(entry["class"].get<std::string>(), config, options_of(entry));
+  const auto scheduler = make_scheduler(entry["class"].get<std::string>(), config, options_of(entry));
   Rng rng = cpu_rng();
   Outcome out;
   out.init_sigma = scheduler->init_noise_sigma();
@@ -85,8 +83,7 @@ Outcome run(const io::Json& entry) {
   const auto calls = static_cast<int64_t>(scheduler->timesteps().size());
   for (int64_t i = 0; i < calls; ++i) {
     out.timesteps.push_back(scheduler->timesteps()[static_cast<size_t>(i)]);
-    out.levels.push_back(
-        flat(scheduler->add_noise(at::zeros({1, 1, 1, 1}), at::ones({1, 1, 1, 1}), i))[0]);
+    out.levels.push_back(flat(scheduler->add_noise(at::zeros({1, 1, 1, 1}), at::ones({1, 1, 1, 1}), i))[0]);
     out.scaled.push_back(flat(scheduler->scale_model_input(sample, i))[static_cast<size_t>(i % 4)]);
     sample = scheduler->step(pattern(kShape, i + 1), i, sample, rng);
     const std::vector<double> state = flat(sample);
@@ -139,8 +136,7 @@ TEST_P(Golden, whole_schedules_equal_diffusers) {
       ASSERT_EQ(static_cast<int64_t>(got.timesteps.size()), entry["calls"].get<int64_t>()) << about;
       for (const auto& [group, deviation] : compare(got, values + entry["at"].get<size_t>())) {
         worst[group] = std::max(worst[group], deviation);
-        EXPECT_LE(deviation, group == "states" || group == "scaled" ? 1e-5 : 1e-6)
-            << group << " of " << about;
+        EXPECT_LE(deviation, group == "states" || group == "scaled" ? 1e-5 : 1e-6) << group << " of " << about;
       }
     } catch (const Error& error) {
       ADD_FAILURE() << about << "\n" << error.what();
@@ -148,31 +144,29 @@ TEST_P(Golden, whole_schedules_equal_diffusers) {
     ++compared;
   }
   ASSERT_GT(compared, 0) << "no cases for this class";
-  std::printf("  %lld cases compared, %lld refused; worst relative deviation:",
-              static_cast<long long>(compared), static_cast<long long>(refused));
+  std::printf("  %lld cases compared, %lld refused; worst relative deviation:", static_cast<long long>(compared),
+              static_cast<long long>(refused));
   for (const auto& [group, deviation] : worst) {
     std::printf(" %s %.1e", group.c_str(), deviation);
   }
   std::printf("\n");
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    classes, Golden,
-    testing::Values("DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "LCMScheduler",
-                    "TCDScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler",
-                    "HeunDiscreteScheduler", "LMSDiscreteScheduler", "DPMSolverSDEScheduler",
-                    "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler",
-                    "DPMSolverMultistepScheduler", "UniPCMultistepScheduler",
-                    "DEISMultistepScheduler", "FlowMatchEulerDiscreteScheduler"),
-    [](const auto& row) { return row.param; });
+INSTANTIATE_TEST_SUITE_P(classes, Golden,
+                         testing::Values("DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "LCMScheduler",
+                                         "TCDScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler",
+                                         "HeunDiscreteScheduler", "LMSDiscreteScheduler", "DPMSolverSDEScheduler",
+                                         "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler",
+                                         "DPMSolverMultistepScheduler", "UniPCMultistepScheduler",
+                                         "DEISMultistepScheduler", "FlowMatchEulerDiscreteScheduler"),
+                         [](const auto& row) { return row.param; });
 
 // Rounding decides how many values numpy.arange gives, so 1000 counts a spacing are compared by
 // checksum.
 TEST(Timesteps, every_number_of_steps_gives_the_grid_of_diffusers) {
   for (const auto& [key, expected] : golden()["counts"].items()) {
     const std::string class_name = key.substr(0, key.find('/'));
-    const io::Config config(io::Json{{"timestep_spacing", key.substr(key.find('/') + 1)}},
-                            "config");
+    const io::Config config(io::Json{{"timestep_spacing", key.substr(key.find('/') + 1)}}, "config");
     std::vector<double> sums(20);
     for (int64_t steps = 1; steps <= 1000; ++steps) {
       const auto odd = expected["unexpected"].find(std::to_string(steps));
@@ -180,8 +174,7 @@ TEST(Timesteps, every_number_of_steps_gives_the_grid_of_diffusers) {
       try {
         const auto scheduler = make_scheduler(class_name, config, with_steps(steps));
         const auto t = scheduler->timesteps();
-        ASSERT_EQ(static_cast<int64_t>(t.size()), is_odd ? (*odd)[0].get<int64_t>() : steps)
-            << key << " " << steps;
+        ASSERT_EQ(static_cast<int64_t>(t.size()), is_odd ? (*odd)[0].get<int64_t>() : steps) << key << " " << steps;
         for (size_t n = 0; n < t.size(); ++n) {
           sums[static_cast<size_t>(steps - 1) / 50] += t[n] * static_cast<double>(n + 1);
         }

@@ -38,8 +38,7 @@ TEST(Guidance, a_ramp_gives_each_frame_its_own_scale) {
   const at::Tensor scale = at::linspace(1, 3, 3).reshape({1, 3, 1});
   const at::Tensor guided = combine_cfg(u, c, scale);
   for (int64_t f = 0; f < 3; ++f) {
-    EXPECT_TRUE(at::allclose(guided.select(1, f),
-                             combine_cfg(u, c, 1.0 + static_cast<double>(f)).select(1, f)));
+    EXPECT_TRUE(at::allclose(guided.select(1, f), combine_cfg(u, c, 1.0 + static_cast<double>(f)).select(1, f)));
   }
 }
 
@@ -52,8 +51,7 @@ TEST(Guidance, full_rescale_gives_the_deviation_of_the_conditional_prediction) {
     EXPECT_NEAR(rescaled[b].std().item<double>(), c[b].std().item<double>(), 1e-6);
   }
   EXPECT_TRUE(at::equal(rescale_noise_cfg(guided, c, 0.0), guided));
-  EXPECT_TRUE(
-      at::allclose(rescale_noise_cfg(guided, c, 0.7), 0.7 * rescaled + 0.3 * guided, 1e-6, 1e-6));
+  EXPECT_TRUE(at::allclose(rescale_noise_cfg(guided, c, 0.7), 0.7 * rescaled + 0.3 * guided, 1e-6, 1e-6));
 }
 
 }  // namespace

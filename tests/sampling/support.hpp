@@ -25,8 +25,7 @@ inline at::Tensor pattern(const std::vector<int64_t>& shape, int64_t salt) {
   }
   std::vector<float> values;
   for (int64_t j = 0; j < count; ++j) {
-    values.push_back(
-        static_cast<float>(static_cast<double>((salt * 1009 + j * 37) * 71 % 101 - 50) / 50));
+    values.push_back(static_cast<float>(static_cast<double>((salt * 1009 + j * 37) * 71 % 101 - 50) / 50));
   }
   return at::tensor(values).reshape(shape);
 }

@@ -80,10 +80,10 @@ TEST(Windows, seams_move_from_step_to_step) {
 // AnimateDiff-CLI context.py uniform(step, 10, 4, stride 2, overlap 1, closed_loop=True), run in Python.
 TEST(Windows, of_a_loop_equal_the_uniform_schedule_of_animatediff_cli) {
   const WindowOptions options{.frames = 10, .size = 4, .overlap = 1, .strides = 2, .loop = true};
-  EXPECT_EQ(windows_at(options, 0), (Windows{{0, 1, 2, 3}, {3, 4, 5, 6}, {6, 7, 8, 9}, {9, 0, 1, 2},
-                                             {0, 2, 4, 6}, {7, 9, 1, 3}}));
-  EXPECT_EQ(windows_at(options, 3), (Windows{{8, 9, 0, 1}, {1, 2, 3, 4}, {4, 5, 6, 7}, {7, 8, 9, 0},
-                                             {9, 1, 3, 5}, {6, 8, 0, 2}}));
+  EXPECT_EQ(windows_at(options, 0),
+            (Windows{{0, 1, 2, 3}, {3, 4, 5, 6}, {6, 7, 8, 9}, {9, 0, 1, 2}, {0, 2, 4, 6}, {7, 9, 1, 3}}));
+  EXPECT_EQ(windows_at(options, 3),
+            (Windows{{8, 9, 0, 1}, {1, 2, 3, 4}, {4, 5, 6, 7}, {7, 8, 9, 0}, {9, 1, 3, 5}, {6, 8, 0, 2}}));
 }
 
 TEST(Windows, of_a_short_loop_turn_the_clip) {

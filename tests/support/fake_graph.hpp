@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A GraphDevice on the CPU. A replay runs what was recorded again, on the tensors of the recording: whatever else a call
-// depended on keeps the value it had then, as it would in a CUDA graph.
+// A GraphDevice on the CPU. A replay runs what was recorded again, on the tensors of the recording: whatever else a
+// call depended on keeps the value it had then, as it would in a CUDA graph.
 #pragma once
 
 #include <functional>

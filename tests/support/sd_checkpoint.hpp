@@ -104,7 +104,8 @@ inline void write_sd_folder(const std::filesystem::path& folder, const std::stri
   write_clip_tokenizer(folder / "tokenizer", golden["pad_token"].get<std::string>());
   write_text(folder / "model_index.json", R"({
     "_class_name": "StableDiffusionPipeline", "safety_checker": [null, null], "feature_extractor": [null, null],
-    "scheduler": ["diffusers", ")" + scheduler["_class_name"].get<std::string>() + R"("],
+    "scheduler": ["diffusers", ")" + scheduler["_class_name"].get<std::string>() +
+                                              R"("],
     "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"],
     "unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"]})");
 }
@@ -130,7 +131,8 @@ inline TensorList sd_single_file(const std::string& model) {
     }
     list.add("cond_stage_model.transformer.text_model.embeddings.position_ids", {1, 2}, {0, 1});
   }
-  for (const char* buffer : {"betas", "alphas_cumprod", "model_ema.decay", "posterior_variance"}) list.add(buffer, {1}, {1});
+  for (const char* buffer : {"betas", "alphas_cumprod", "model_ema.decay", "posterior_variance"})
+    list.add(buffer, {1}, {1});
   return list;
 }
 
@@ -150,7 +152,8 @@ inline void write_original_adapter(const std::filesystem::path& file, const std:
   for (const auto& [name, original] : original_names()["motion_module"].items()) names[name] = original;
   add_in_original_names(list, read_manifest(golden["tensors"]), names, "module.");
   const std::string positions =
-      "module.down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0.pos_encoder.pe";
+      "module.down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0.pos_encoder."
+      "pe";
   list.add(positions, {1, length, 64}, std::vector<float>(static_cast<size_t>(length * 64), 9.0F));  // never read
   list.write(file);
 }

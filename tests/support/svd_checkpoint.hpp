@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A whole Stable Video Diffusion checkpoint of a few MB in a folder, rebuilt from tests/golden/svd/svd.json: the same weights
-// that scripts/golden/svd.py ran in diffusers; and the pictures that script draws. Without libtorch.
+// A whole Stable Video Diffusion checkpoint of a few MB in a folder, rebuilt from tests/golden/svd/svd.json: the same
+// weights that scripts/golden/svd.py ran in diffusers; and the pictures that script draws. Without libtorch.
 #pragma once
 
 #include <array>

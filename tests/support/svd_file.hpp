@@ -14,7 +14,9 @@ namespace t2v::test {
 
 inline const io::Json& svd_file_parts() { return original_names()["svd"]["small"]; }
 
-inline void write_svd_file_folder(const std::filesystem::path& folder) { write_svd_checkpoint(folder, svd_file_parts()); }
+inline void write_svd_file_folder(const std::filesystem::path& folder) {
+  write_svd_checkpoint(folder, svd_file_parts());
+}
 
 inline TensorList svd_single_file() {
   TensorList list;

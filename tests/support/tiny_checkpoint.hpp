@@ -29,7 +29,8 @@ inline void write_clip_tokenizer(const std::filesystem::path& folder, const std:
   write_text(folder / "tokenizer_config.json", R"({"tokenizer_class": "CLIPTokenizer", "model_max_length": 77})");
   write_text(folder / "special_tokens_map.json",
              R"({"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>", )"
-             R"("pad_token": ")" + pad_token + "\"}");
+             R"("pad_token": ")" +
+                 pad_token + "\"}");
 }
 
 /// Writes model_index.json and all components; `scheduler` is the scheduler_config.json.

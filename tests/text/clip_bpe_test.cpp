@@ -96,16 +96,14 @@ TEST_F(ClipTokenizer, reads_the_single_file_of_transformers_5) {
       if (line.starts_with("#version")) continue;
       const bool as_array = name == "sd1";  // older tokenizers write "a b", newer ones ["a","b"]
       const size_t space = line.find(' ');
-      const Json merge =
-          as_array ? Json::array({line.substr(0, space), line.substr(space + 1)}) : Json(line);
+      const Json merge = as_array ? Json::array({line.substr(0, space), line.substr(space + 1)}) : Json(line);
       merges += (merges.empty() ? "" : ",") + merge.dump();
     }
     test::TempFolder folder;
     folder.write("tokenizer_config.json", form.at("saved").at("tokenizer_config.json").dump());
-    folder.write("tokenizer.json", R"({"version":"1.0","added_tokens":)" +
-                                       form.at("saved").at("added_tokens").dump() +
-                                       R"(,"model":{"type":"BPE","vocab":)" + *vocabulary_ +
-                                       R"(,"merges":[)" + merges + "]}}");
+    folder.write("tokenizer.json", R"({"version":"1.0","added_tokens":)" + form.at("saved").at("added_tokens").dump() +
+                                       R"(,"model":{"type":"BPE","vocab":)" + *vocabulary_ + R"(,"merges":[)" + merges +
+                                       "]}}");
     expect_probes(*open_tokenizer(folder.path(), "CLIPTokenizerFast"), name);
   }
 }
@@ -130,8 +128,7 @@ TEST_F(ClipTokenizer, Row37_takes_any_bytes_for_a_prompt) {
   const auto tokenizer = open_form("sd2");
   EXPECT_EQ(tokenizer->encode("a\xFF\xC3z").ids, tokenizer->encode("a\uFFFD\uFFFDz").ids);
   EXPECT_EQ(tokenizer->encode(std::string("a\0b", 3)).ids.size(), 77u);
-  for (const std::string& unit :
-       {std::string("x"), std::string("word "), std::string("\u0301"), std::string("!")}) {
+  for (const std::string& unit : {std::string("x"), std::string("word "), std::string("\u0301"), std::string("!")}) {
     std::string long_prompt;
     while (long_prompt.size() < 1'000'000) {
       long_prompt += unit;
@@ -174,17 +171,13 @@ TEST(ClipTokenizerFiles, Row35_malformed_files_are_refused_by_name) {
       {"bad length", "tokenizer_config.json", R"({"model_max_length":"77"})", "model_max_length"},
       {"zero length", "tokenizer_config.json", R"({"model_max_length":0})", "model_max_length"},
       {"bad token", "tokenizer_config.json", R"({"pad_token":3})", "pad_token"},
-      {"bad flag", "special_tokens_map.json", R"({"pad_token":{"content":"!","lstrip":"no"}})",
-       "lstrip"},
+      {"bad flag", "special_tokens_map.json", R"({"pad_token":{"content":"!","lstrip":"no"}})", "lstrip"},
       {"no content", "special_tokens_map.json", R"({"pad_token":{"lstrip":true}})", "content"},
       {"no end", "tokenizer_config.json", R"({"eos_token":null})", "eos_token"},
-      {"bad decoder", "tokenizer_config.json", R"({"added_tokens_decoder":{"x":{"content":"y"}}})",
-       "token id"},
+      {"bad decoder", "tokenizer_config.json", R"({"added_tokens_decoder":{"x":{"content":"y"}}})", "token id"},
       {"no model", "tokenizer.json", R"({"model":null})", "no model"},
-      {"other model", "tokenizer.json", R"({"model":{"type":"WordPiece","vocab":{},"merges":[]}})",
-       "wanted BPE"},
-      {"bad merge row", "tokenizer.json",
-       R"({"model":{"type":"BPE","vocab":{"a":0},"merges":[["a"]]}})", "two tokens"},
+      {"other model", "tokenizer.json", R"({"model":{"type":"WordPiece","vocab":{},"merges":[]}})", "wanted BPE"},
+      {"bad merge row", "tokenizer.json", R"({"model":{"type":"BPE","vocab":{"a":0},"merges":[["a"]]}})", "two tokens"},
   };
   for (const BadFile& bad : cases) {
     test::TempFolder folder;
@@ -211,9 +204,7 @@ TEST(ClipTokenizerFiles, what_is_missing_or_unknown_is_said) {
 
 TEST(ClipTokenizerFiles, Row35_a_byte_outside_the_vocabulary_is_the_unknown_token_or_an_error) {
   test::TempFolder folder;
-  folder.write(
-      "vocab.json",
-      R"({"a":0,"b":1,"a</w>":2,"b</w>":3,"ab</w>":4,"<|startoftext|>":5,"<|endoftext|>":6})");
+  folder.write("vocab.json", R"({"a":0,"b":1,"a</w>":2,"b</w>":3,"ab</w>":4,"<|startoftext|>":5,"<|endoftext|>":6})");
   folder.write("merges.txt", "#version: 0.2\r\na b</w>\r\n\r\n");
   const auto tokenizer = open_tokenizer(folder.path(), "CLIPTokenizer");
   EXPECT_THAT(tokenizer->encode("ab aab q", 8).ids, ElementsAre(5, 4, 0, 4, 6, 6, 6, 6));

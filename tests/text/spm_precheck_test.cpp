@@ -38,13 +38,10 @@ std::string little_endian(uint32_t value) {
   return out;
 }
 std::string piece(std::string_view text, float score = 0, int type = 1) {
-  return bytes_field(1, bytes_field(1, text) + varint(2 << 3 | 5) +
-                            little_endian(std::bit_cast<uint32_t>(score)) +
+  return bytes_field(1, bytes_field(1, text) + varint(2 << 3 | 5) + little_endian(std::bit_cast<uint32_t>(score)) +
                             number_field(3, static_cast<uint64_t>(type)));
 }
-std::string basic_pieces() {
-  return piece("<pad>", 0, 3) + piece("</s>", 0, 3) + piece("<unk>", 0, 2);
-}
+std::string basic_pieces() { return piece("<pad>", 0, 3) + piece("</s>", 0, 3) + piece("<unk>", 0, 2); }
 std::string charsmap_field(std::string_view map) { return bytes_field(3, bytes_field(2, map)); }
 
 /// Opens `model` as spiece.model and encodes a prompt with it.
@@ -61,11 +58,10 @@ void load_and_encode(const std::string& model) {
 }
 
 TEST(SpmPrecheck, a_hand_made_model_is_read) {
-  const SpmModel model =
-      read_spm_model(basic_pieces() + piece("\u2581a", -1.5f) + piece(std::string("\0", 1), -2) +
-                         piece("<0x41>", 0, 6) + bytes_field(2, number_field(3, 1)) +
-                         number_field(9, 7) + varint(10 << 3 | 1) + std::string(8, 'x'),
-                     "spiece.model");
+  const SpmModel model = read_spm_model(basic_pieces() + piece("\u2581a", -1.5f) + piece(std::string("\0", 1), -2) +
+                                            piece("<0x41>", 0, 6) + bytes_field(2, number_field(3, 1)) +
+                                            number_field(9, 7) + varint(10 << 3 | 1) + std::string(8, 'x'),
+                                        "spiece.model");
   ASSERT_EQ(model.pieces.size(), 6u);
   EXPECT_EQ(model.pieces[3].text, "\u2581a");
   EXPECT_EQ(model.pieces[3].score, -1.5f);
@@ -106,8 +102,7 @@ TEST(SpmPrecheck, Row34_hostile_models_are_refused) {
     EXPECT_EQ(error.code(), ErrorCode::bad_input) << error.what();
     EXPECT_THAT(error.what(), HasSubstr(bad.message));
   }
-  const Error bpe =
-      test::error_of([&] { load_and_encode(basic_pieces() + bytes_field(2, number_field(3, 2))); });
+  const Error bpe = test::error_of([&] { load_and_encode(basic_pieces() + bytes_field(2, number_field(3, 2))); });
   EXPECT_EQ(bpe.code(), ErrorCode::unsupported);
 }
 
@@ -117,15 +112,13 @@ TEST(SpmPrecheck, Row34_a_trie_that_leaves_its_array_is_refused_when_it_is_met) 
   std::string trie(4 * 128, '\0');
   const auto put = [&](size_t at, uint32_t unit) { trie.replace(at * 4, 4, little_endian(unit)); };
   put('a', 'a' | 1 << 8 | 0x1FFFFF << 10);
-  const Charsmap map(little_endian(static_cast<uint32_t>(trie.size())) + trie + "x",
-                     "spiece.model");
+  const Charsmap map(little_endian(static_cast<uint32_t>(trie.size())) + trie + "x", "spiece.model");
   EXPECT_EQ(map.normalize("b"), "b");
   EXPECT_EQ(test::error_of([&] { map.normalize("a"); }).code(), ErrorCode::bad_input);
   // The same with a leaf inside the array whose value points behind the replacements.
   put('a', 'a' | 1 << 8 | 1 << 10);
   put('a' ^ 1, 0x80000000 | 1000);
-  const Charsmap far(little_endian(static_cast<uint32_t>(trie.size())) + trie + "x",
-                     "spiece.model");
+  const Charsmap far(little_endian(static_cast<uint32_t>(trie.size())) + trie + "x", "spiece.model");
   EXPECT_EQ(test::error_of([&] { far.normalize("a"); }).code(), ErrorCode::bad_input);
 }
 
@@ -149,9 +142,7 @@ TEST(SpmPrecheck, Row34_a_map_that_makes_text_grow_without_end_is_refused) {
 TEST(SpmPrecheck, Row34_no_mutation_of_a_model_does_more_than_throw_an_error) {
   const std::string good = test::read_text(test::kGolden / "bytes.model");
   std::mt19937 random(7);
-  const auto below = [&](size_t limit) {
-    return std::uniform_int_distribution<size_t>(0, limit - 1)(random);
-  };
+  const auto below = [&](size_t limit) { return std::uniform_int_distribution<size_t>(0, limit - 1)(random); };
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(3);
   int tried = 0;
   while (tried < 2000 && std::chrono::steady_clock::now() < deadline) {
@@ -171,8 +162,7 @@ TEST(SpmPrecheck, Row34_no_mutation_of_a_model_does_more_than_throw_an_error) {
 }
 
 TEST(SpmPrecheck, every_cut_of_a_small_model_is_refused_or_read) {
-  const std::string good =
-      basic_pieces() + piece("\u2581a", -1) + piece("b", -2) + bytes_field(2, number_field(3, 1));
+  const std::string good = basic_pieces() + piece("\u2581a", -1) + piece("b", -2) + bytes_field(2, number_field(3, 1));
   for (size_t size = 0; size <= good.size(); ++size) {
     try {
       load_and_encode(good.substr(0, size));

@@ -17,8 +17,7 @@ std::unique_ptr<Tokenizer> open_form(const Json& form, const char* class_name = 
   test::TempFolder folder;
   folder.write_all(form.at("files"));
   if (form.contains("model")) {
-    folder.write("spiece.model",
-                 test::read_text(test::kGolden / form.at("model").get<std::string>()));
+    folder.write("spiece.model", test::read_text(test::kGolden / form.at("model").get<std::string>()));
   }
   return open_tokenizer(folder.path(), class_name);
 }
@@ -50,8 +49,7 @@ TEST(T5Tokenizer, equals_the_reference_on_the_corpus_with_and_without_byte_piece
   int differences = 0;
   for (size_t i = 1; i < lines.size(); ++i) {
     const Json row = io::parse_json(lines[i], "t5.jsonl");
-    const std::string prompt =
-        io::parse_json(prompts.at(row[0].get<size_t>()), "clip.jsonl")[0].get<std::string>();
+    const std::string prompt = io::parse_json(prompts.at(row[0].get<size_t>()), "clip.jsonl")[0].get<std::string>();
     for (const size_t model : {1, 2}) {
       auto wanted = row[model].get<std::vector<int64_t>>();
       wanted.push_back(1);
@@ -75,8 +73,7 @@ TEST(T5Tokenizer, counts_unknown_runs_and_reports_the_text_that_did_not_fit) {
   const Tokens tokens = tokenizer->encode("a red circle moving to the right, and 龘 beside it", 6);
   EXPECT_EQ(tokens.ids.size(), 6u);
   EXPECT_EQ(tokens.ids.back(), 1);
-  EXPECT_TRUE(std::string_view("a red circle moving to the right, and 龘 beside it")
-                  .ends_with(tokens.truncated));
+  EXPECT_TRUE(std::string_view("a red circle moving to the right, and 龘 beside it").ends_with(tokens.truncated));
   EXPECT_FALSE(tokens.truncated.empty());
   EXPECT_EQ(tokenizer->encode("a").ids.size(), 24u);  // model_max_length of its config
   EXPECT_EQ(tokenizer->encode("a\xFF").ids, tokenizer->encode("a\uFFFD").ids);
@@ -85,8 +82,7 @@ TEST(T5Tokenizer, counts_unknown_runs_and_reports_the_text_that_did_not_fit) {
 TEST(T5Tokenizer, Row37_takes_a_megabyte) {
   const Json golden = io::load_json(test::kGolden / "t5_forms.json");
   const auto tokenizer = open_form(golden.at("forms").at("plain_alone"));
-  for (const std::string& unit :
-       {std::string("x"), std::string("a red "), std::string("龘"), std::string("\u2581")}) {
+  for (const std::string& unit : {std::string("x"), std::string("a red "), std::string("龘"), std::string("\u2581")}) {
     std::string prompt;
     while (prompt.size() < 1'000'000) {
       prompt += unit;
@@ -106,16 +102,13 @@ TEST(T5TokenizerFiles, Row35_malformed_tokenizer_json_is_refused) {
       {R"({"model":{"type":"BPE","vocab":{}}})", "wanted Unigram"},
       {R"({"model":{"type":"Unigram"}})", "no vocab"},
       {R"({"model":{"type":"Unigram","vocab":[["<pad>",0],["</s>",0]]}})", "pieces"},
-      {R"({"model":{"type":"Unigram","vocab":[["<pad>"],["</s>",0],["<unk>",0]]}})",
-       "a text and a score"},
-      {R"({"model":{"type":"Unigram","vocab":[["<pad>",0],["</s>",0],["<unk>",1e999]]}})",
-       "tokenizer.json"},
+      {R"({"model":{"type":"Unigram","vocab":[["<pad>"],["</s>",0],["<unk>",0]]}})", "a text and a score"},
+      {R"({"model":{"type":"Unigram","vocab":[["<pad>",0],["</s>",0],["<unk>",1e999]]}})", "tokenizer.json"},
       {R"({"model":{"vocab":[["<pad>",0],["</s>",0],["<unk>",0]]},"normalizer":{"type":"Precompiled","precompiled_charsmap":"*"}})",
        "base64"},
       {R"({"model":{"vocab":[["<pad>",0],["</s>",0],["<unk>",0]]},"normalizer":{"type":"Precompiled","precompiled_charsmap":"AAAA"}})",
        "charsmap"},
-      {R"({"model":{"vocab":[["<pad>",0],["</s>",0],["<unk>",0]]},"added_tokens":[{"content":"x"}]})",
-       "without an id"},
+      {R"({"model":{"vocab":[["<pad>",0],["</s>",0],["<unk>",0]]},"added_tokens":[{"content":"x"}]})", "without an id"},
   };
   for (const BadJson& bad : cases) {
     test::TempFolder folder;
@@ -125,8 +118,7 @@ TEST(T5TokenizerFiles, Row35_malformed_tokenizer_json_is_refused) {
     EXPECT_THAT(error.what(), HasSubstr(bad.message)) << bad.content;
   }
   test::TempFolder empty;
-  EXPECT_THAT(test::error_of([&] { open_tokenizer(empty.path(), "T5Tokenizer"); }).what(),
-              HasSubstr("spiece.model"));
+  EXPECT_THAT(test::error_of([&] { open_tokenizer(empty.path(), "T5Tokenizer"); }).what(), HasSubstr("spiece.model"));
 }
 
 }  // namespace

@@ -115,8 +115,7 @@ Error error_of(const Call& call) {
   return Error(ErrorCode::internal, "");
 }
 
-inline std::vector<int64_t> without_padding(const std::vector<int64_t>& ids,
-                                            const std::vector<uint8_t>& mask) {
+inline std::vector<int64_t> without_padding(const std::vector<int64_t>& ids, const std::vector<uint8_t>& mask) {
   std::vector<int64_t> out;
   for (size_t i = 0; i < ids.size(); ++i) {
     if (mask[i]) out.push_back(ids[i]);

@@ -13,7 +13,8 @@ const Vocabulary kWorld{{"red", "circle", "ball", "left", "红色", "红", "圆"
 std::vector<std::string> unknown(std::string_view prompt) { return read_prompt(kWorld, prompt).unknown; }
 
 TEST(Vocabulary, KnownPromptsGiveNoWarning) {
-  for (const auto* prompt : {"a red circle moving to the left", "RED Ball!", "red, balls... 3", "red 4K", "一个红色的圆向左移动", "红圆形。"}) {
+  for (const auto* prompt : {"a red circle moving to the left", "RED Ball!", "red, balls... 3", "red 4K",
+                             "一个红色的圆向左移动", "红圆形。"}) {
     EXPECT_EQ(vocabulary_warning(kWorld, "tiny", prompt), "") << prompt;
   }
 }
@@ -27,7 +28,8 @@ TEST(Vocabulary, NamesTheUnknownWordsOnceInOrder) {
 
 TEST(Vocabulary, LongListsAreCut) {
   EXPECT_EQ(vocabulary_warning(kWorld, "tiny", "red one two three four five six"),
-            "prompt: the model tiny was never shown 'one', 'two', 'three', 'four' and 2 more; it knows red circles moving left");
+            "prompt: the model tiny was never shown 'one', 'two', 'three', 'four' and 2 more; it knows red circles "
+            "moving left");
 }
 
 TEST(Vocabulary, WhatIsLeftOfChineseIsUnknown) {

@@ -15,20 +15,22 @@ struct Word {
 };
 
 constexpr Word kShapeWords[] = {
-    {"circle", 0},  {"ball", 0},    {"disc", 0},   {"disk", 0},   {"dot", 0},      {"square", 1}, {"box", 1},
-    {"block", 1},   {"triangle", 2}, {"star", 3},  {"diamond", 4}, {"rhombus", 4}, {"ring", 5},   {"donut", 5},
-    {"hoop", 5},    {"cross", 6},   {"plus", 6},   {"heart", 7},  {"hexagon", 8},  {"ellipse", 9}, {"oval", 9}};
+    {"circle", 0}, {"ball", 0},     {"disc", 0}, {"disk", 0},    {"dot", 0},     {"square", 1},  {"box", 1},
+    {"block", 1},  {"triangle", 2}, {"star", 3}, {"diamond", 4}, {"rhombus", 4}, {"ring", 5},    {"donut", 5},
+    {"hoop", 5},   {"cross", 6},    {"plus", 6}, {"heart", 7},   {"hexagon", 8}, {"ellipse", 9}, {"oval", 9}};
 // The longer names first: a Chinese ring and an ellipse hold the sign of a circle.
-constexpr Word kShapeSigns[] = {{"圆环", 5}, {"环", 5},   {"椭圆", 9}, {"正方形", 1}, {"方块", 1},  {"三角", 2},
-                                {"星", 3},   {"菱形", 4}, {"十字", 6}, {"心形", 7},   {"爱心", 7}, {"六边形", 8}, {"圆", 0}, {"球", 0}};
-constexpr Word kColourWords[] = {{"red", 0},    {"crimson", 0}, {"scarlet", 0}, {"orange", 1},    {"yellow", 2},
-                                 {"golden", 2}, {"green", 3},   {"emerald", 3}, {"cyan", 4},      {"turquoise", 4},
-                                 {"aqua", 4},   {"blue", 5},    {"azure", 5},   {"purple", 6},    {"violet", 6},
-                                 {"pink", 7},   {"rosy", 7},    {"brown", 8},   {"white", 9},     {"grey", 10},
+constexpr Word kShapeSigns[] = {{"圆环", 5}, {"环", 5},     {"椭圆", 9}, {"正方形", 1}, {"方块", 1},
+                                {"三角", 2}, {"星", 3},     {"菱形", 4}, {"十字", 6},   {"心形", 7},
+                                {"爱心", 7}, {"六边形", 8}, {"圆", 0},   {"球", 0}};
+constexpr Word kColourWords[] = {{"red", 0},    {"crimson", 0}, {"scarlet", 0}, {"orange", 1}, {"yellow", 2},
+                                 {"golden", 2}, {"green", 3},   {"emerald", 3}, {"cyan", 4},   {"turquoise", 4},
+                                 {"aqua", 4},   {"blue", 5},    {"azure", 5},   {"purple", 6}, {"violet", 6},
+                                 {"pink", 7},   {"rosy", 7},    {"brown", 8},   {"white", 9},  {"grey", 10},
                                  {"gray", 10},  {"black", 11}};
 constexpr Word kColourSigns[] = {{"红", 0}, {"橙", 1}, {"黄", 2}, {"绿", 3}, {"青", 4},  {"蓝", 5},
                                  {"紫", 6}, {"粉", 7}, {"棕", 8}, {"白", 9}, {"灰", 10}, {"黑", 11}};
-constexpr Word kSizeWords[] = {{"small", 0},  {"little", 0}, {"tiny", 0}, {"medium", 1}, {"large", 2}, {"big", 2}, {"huge", 2}};
+constexpr Word kSizeWords[] = {{"small", 0}, {"little", 0}, {"tiny", 0}, {"medium", 1},
+                               {"large", 2}, {"big", 2},    {"huge", 2}};
 constexpr Word kSizeSigns[] = {{"中等", 1}, {"小", 0}, {"大", 2}};
 constexpr Word kBackgroundSigns[] = {{"深蓝色背景", 3}, {"米色背景", 4}, {"浅蓝色背景", 5}, {"深绿色背景", 6},
                                      {"浅粉色背景", 7}, {"黑色背景", 0}, {"白色背景", 1},   {"灰色背景", 2}};
@@ -84,10 +86,12 @@ std::optional<size_t> english_direction(std::string_view text) {
   if (has(text, {"from bottom to top"})) return motion_index("up");
   if (has(text, {"from top to bottom"})) return motion_index("down");
   const auto any = [&](std::initializer_list<std::string_view> words) {
-    return std::any_of(words.begin(), words.end(), [&](auto w) { return find_word(text, w) != std::string_view::npos; });
+    return std::any_of(words.begin(), words.end(),
+                       [&](auto w) { return find_word(text, w) != std::string_view::npos; });
   };
   return toward(any({"left", "leftward", "leftwards"}), any({"right", "rightward", "rightwards"}),
-                any({"up", "upward", "upwards", "upper", "top"}), any({"down", "downward", "downwards", "lower", "bottom"}));
+                any({"up", "upward", "upwards", "upper", "top"}),
+                any({"down", "downward", "downwards", "lower", "bottom"}));
 }
 
 /// The signs for directions right after the last "toward" of a Chinese sentence.
@@ -115,7 +119,8 @@ std::optional<size_t> parse_motion(std::string_view text) {
   if (has(text, {"bounc", "弹跳"})) {
     return motion_index(has(text, {"horizontal", "left and right", "左右"}) ? "bounce-horizontal" : "bounce-vertical");
   }
-  if (has(text, {"circling", "circles clock", "circles counter", "orbit", "绕圈"})) return motion_index(back ? "circle-ccw" : "circle-cw");
+  if (has(text, {"circling", "circles clock", "circles counter", "orbit", "绕圈"}))
+    return motion_index(back ? "circle-ccw" : "circle-cw");
   if (has(text, {"rotat", "spin", "旋转"})) return motion_index(back ? "rotate-ccw" : "rotate-cw");
   if (has(text, {"grow", "bigger", "变大"})) return motion_index("grow");
   if (has(text, {"shrink", "smaller", "缩小", "变小"})) return motion_index("shrink");
@@ -159,7 +164,8 @@ std::optional<size_t> chinese_size(std::string text) {
 
 Attributes parse_prompt(std::string_view prompt) {
   std::string text(prompt);
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return c < 128 ? char(std::tolower(c)) : char(c); });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return c < 128 ? char(std::tolower(c)) : char(c); });
   Attributes wanted;
   wanted.background = take_background(text);
   wanted.shape = first_sign(text, kShapeSigns);

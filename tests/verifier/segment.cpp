@@ -11,7 +11,7 @@ namespace {
 
 constexpr double kFound = 16;        // Lab difference from the background that makes a pixel the object's
 constexpr double kSmallest = 0.005;  // of the frame's area
-constexpr double kLargest = 0.75;  // what grows may fill most of the frame
+constexpr double kLargest = 0.75;    // what grows may fill most of the frame
 
 double linear(double v) {
   v /= 255;
@@ -83,7 +83,8 @@ void fill_cover(Blob& blob, const std::vector<uint8_t>& rgb, const std::vector<s
   blob.cover.assign(size_t(width) * height, 0);
   const auto cover_of = [&](size_t i) {
     const Rgb p = pixel(rgb, i);
-    const double along = ((p.r - blob.background.r) * d.r + (p.g - blob.background.g) * d.g + (p.b - blob.background.b) * d.b);
+    const double along =
+        ((p.r - blob.background.r) * d.r + (p.g - blob.background.g) * d.g + (p.b - blob.background.b) * d.b);
     return std::clamp(along / norm, 0.0, 1.0);
   };
   for (const size_t i : part) {  // the part and the thin edge around it
@@ -191,7 +192,8 @@ void score_shapes(const Blob& blob, int width, int height, std::vector<double>& 
     const int turns = symmetry(shape);
     const double span = turns == 0 ? kStep / 2 : kTurn / turns;
     double best = 0;
-    for (double angle = 0; angle < span; angle += kStep) best = std::max(best, overlap(blob, width, height, shape, angle));
+    for (double angle = 0; angle < span; angle += kStep)
+      best = std::max(best, overlap(blob, width, height, shape, angle));
     scores[shape] += best;
   }
 }

@@ -27,8 +27,8 @@ struct Blob {
 /// The largest connected part that differs from the median colour of the frame's border.
 Blob segment(const std::vector<uint8_t>& rgb, int width, int height);
 
-/// The best-fitting shape of the table for a blob, by overlap with templates over all rotations; the overlap (0 ... 1) of
-/// every shape is added to `scores`.
+/// The best-fitting shape of the table for a blob, by overlap with templates over all rotations; the overlap (0 ... 1)
+/// of every shape is added to `scores`.
 void score_shapes(const Blob&, int width, int height, std::vector<double>& scores);
 
 /// Area of a shape of radius 1.

@@ -175,7 +175,8 @@ Seen look(const Clip& clip) {
   double clearest = 0;
   for (const Blob& b : found) clearest = std::max(clearest, b.contrast);
   std::vector<Blob> clear;
-  std::copy_if(found.begin(), found.end(), std::back_inserter(clear), [&](const Blob& b) { return b.contrast > 0.8 * clearest; });
+  std::copy_if(found.begin(), found.end(), std::back_inserter(clear),
+               [&](const Blob& b) { return b.contrast > 0.8 * clearest; });
   const bool blinking = blinks(all);
   if (seen.presence < 0.85 && !blinking) return seen;
   seen.what.colour = vote(clear, kColours, [](const Blob& b) { return b.object; });
@@ -190,10 +191,14 @@ Seen look(const Clip& clip) {
   seen.what.motion = travel_kind(track, seen);
   if (seen.what.motion != motion("still")) return seen;
   const double spin = spun(clear, clip.width, clip.height, *seen.what.shape);
-  if (blinking) seen.what.motion = motion("blink");
-  else if (seen.growth > 1.25) seen.what.motion = motion("grow");
-  else if (seen.growth < 0.8) seen.what.motion = motion("shrink");
-  else if (std::abs(spin) > 0.6) seen.what.motion = motion(spin > 0 ? "rotate-cw" : "rotate-ccw");
+  if (blinking)
+    seen.what.motion = motion("blink");
+  else if (seen.growth > 1.25)
+    seen.what.motion = motion("grow");
+  else if (seen.growth < 0.8)
+    seen.what.motion = motion("shrink");
+  else if (std::abs(spin) > 0.6)
+    seen.what.motion = motion(spin > 0 ? "rotate-cw" : "rotate-ccw");
   return seen;
 }
 

@@ -51,7 +51,9 @@ std::vector<Sample> samples(int count, int size, unsigned seed) {
 }
 
 std::string describe(const Sample& s) {
-  const auto name = [](auto index, const auto& table) { return index ? std::string(table[*index]) : std::string("nothing"); };
+  const auto name = [](auto index, const auto& table) {
+    return index ? std::string(table[*index]) : std::string("nothing");
+  };
   return caption(s.scene) + " -> " + name(s.seen.what.shape, kShapes) + ", " + name(s.seen.what.motion, kMotions) +
          ", radius " + std::to_string(s.seen.radius) + " of " + std::to_string(s.scene.radius);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// verify_videos LIST: judges videos. A line of LIST (or of standard input, "-") is FILE<tab>PROMPT, and gives one line of
-// JSON: what the prompt asked for, what is seen, and what was met. FILE is anything t2v reads: a video, f%04d.png.
+// verify_videos LIST: judges videos. A line of LIST (or of standard input, "-") is FILE<tab>PROMPT, and gives one line
+// of JSON: what the prompt asked for, what is seen, and what was met. FILE is anything t2v reads: a video, f%04d.png.
 #include <fstream>
 #include <iostream>
 #include <string>

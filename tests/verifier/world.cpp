@@ -104,7 +104,9 @@ Rgb jitter(std::mt19937& random, Rgb c, double amount) {
   return {one(c.r), one(c.g), one(c.b)};
 }
 
-double distance_rgb(Rgb a, Rgb b) { return std::sqrt(std::pow(a.r - b.r, 2) + std::pow(a.g - b.g, 2) + std::pow(a.b - b.b, 2)); }
+double distance_rgb(Rgb a, Rgb b) {
+  return std::sqrt(std::pow(a.r - b.r, 2) + std::pow(a.g - b.g, 2) + std::pow(a.b - b.b, 2));
+}
 
 void place(std::mt19937& random, Scene& s) {
   constexpr std::array<std::array<double, 2>, 3> kRadii{{{0.12, 0.15}, {0.16, 0.20}, {0.22, 0.28}}};
@@ -165,7 +167,9 @@ Clip render(const Scene& s, int size, int frames) {
         const double c = std::cos(p.angle), n = std::sin(p.angle);
         const double d = shape_distance(s.shape, c * dx + n * dy, c * dy - n * dx);
         const double a = std::clamp(0.5 - d * p.radius * size, 0.0, 1.0) * p.alpha;
-        const auto mix = [a](double ground, double object) { return uint8_t(std::lround(ground * (1 - a) + object * a)); };
+        const auto mix = [a](double ground, double object) {
+          return uint8_t(std::lround(ground * (1 - a) + object * a));
+        };
         rgb.push_back(mix(s.background_rgb.r, s.rgb.r));
         rgb.push_back(mix(s.background_rgb.g, s.rgb.g));
         rgb.push_back(mix(s.background_rgb.b, s.rgb.b));

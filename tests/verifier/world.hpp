@@ -44,12 +44,24 @@ inline constexpr std::array<Named, 8> kBackgrounds{{{"black", {20, 20, 20}},
                                                     {"dark green", {20, 70, 45}},
                                                     {"light pink", {245, 210, 220}}}};
 inline constexpr std::array<std::string_view, 3> kSizes{"small", "medium", "large"};
-inline constexpr std::array<std::string_view, 18> kMotions{
-    "still",     "left",      "right",      "up",
-    "down",      "up-left",   "up-right",   "down-left",
-    "down-right", "bounce-horizontal", "bounce-vertical", "circle-cw",
-    "circle-ccw", "rotate-cw", "rotate-ccw", "grow",
-    "shrink",    "blink"};
+inline constexpr std::array<std::string_view, 18> kMotions{"still",
+                                                           "left",
+                                                           "right",
+                                                           "up",
+                                                           "down",
+                                                           "up-left",
+                                                           "up-right",
+                                                           "down-left",
+                                                           "down-right",
+                                                           "bounce-horizontal",
+                                                           "bounce-vertical",
+                                                           "circle-cw",
+                                                           "circle-ccw",
+                                                           "rotate-cw",
+                                                           "rotate-ccw",
+                                                           "grow",
+                                                           "shrink",
+                                                           "blink"};
 
 /// Frames [H W 3], 8 bits, all of one size.
 struct Clip {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One block a sequence: a position of one head, its few frames in shared memory. Reads q, k and v where the projection left
-// them, so nothing is permuted.
+// One block a sequence: a position of one head, its few frames in shared memory. Reads q, k and v where the projection
+// left them, so nothing is permuted.
 #include "cuda/kernels/element.cuh"
 #include "cuda/kernels/layer_kernels.hpp"
 

@@ -36,9 +36,8 @@ int launch_frames_to_rgb8(const RgbJob& job, CUstream_st* stream) {
   if (count <= 0) return cudaSuccess;
   constexpr int kThreads = 256;
   const auto blocks = static_cast<unsigned>(std::min<int64_t>((count + kThreads - 1) / kThreads, 65535));
-  return with_type(job.type, [&](auto zero) {
-    return launch(&frames_to_rgb8<decltype(zero)>, blocks, kThreads, stream, job);
-  });
+  return with_type(job.type,
+                   [&](auto zero) { return launch(&frames_to_rgb8<decltype(zero)>, blocks, kThreads, stream, job); });
 }
 
 }  // namespace t2v::cuda

@@ -27,8 +27,8 @@ void frames_to_rgb8_reference(const RgbJob& job) {
     for (int64_t y = 0; y < job.height; ++y) {
       for (int64_t x = 0; x < job.width; ++x) {
         for (int64_t c = 0; c < 3; ++c) {
-          const auto value = static_cast<float>(pixels[f * job.frame_stride + c * job.channel_stride +
-                                                       y * job.row_stride + x * job.column_stride]);
+          const auto value = static_cast<float>(
+              pixels[f * job.frame_stride + c * job.channel_stride + y * job.row_stride + x * job.column_stride]);
           if (!std::isfinite(value)) *job.not_finite = 1;
           const float unit = std::fmin(std::fmax(value * 0.5F + 0.5F, 0.0F), 1.0F);  // NaN becomes 0
           *out++ = static_cast<uint8_t>(std::nearbyint(unit * 255.0F));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Two kernels: sums of every chunk of every image, then the result. A thread keeps its channels while it walks over
-// pixels, so loads run along channels and a warp reads whole lines. Sums are of x - pivot, the group's first value, so that
-// a mean that is large beside the spread costs no bits.
+// pixels, so loads run along channels and a warp reads whole lines. Sums are of x - pivot, the group's first value, so
+// that a mean that is large beside the spread costs no bits.
 #include <algorithm>
 
 #include "cuda/kernels/element.cuh"
@@ -46,9 +46,9 @@ __device__ float pivot_of(const GroupNormJob& job, int64_t image, int64_t group)
          shift_of<T>(job, image, channel);
 }
 
-/// What every thread has of its channels, [blockDim][kWidth] pairs, added up by group in an order that never changes, so that
-/// a seed gives the same bits every time. `packs` packs of channels are here, from channel `first`; thread r * side + p has
-/// pack p of row r.
+/// What every thread has of its channels, [blockDim][kWidth] pairs, added up by group in an order that never changes,
+/// so that a seed gives the same bits every time. `packs` packs of channels are here, from channel `first`; thread r *
+/// side + p has pack p of row r.
 template <int kWidth>
 __device__ void add_by_group(const float (*of_threads)[2 * kWidth], int first, int packs, int side, int rows,
                              int group_width, int groups, float (*of_parts)[2], float* sums) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What kernels need of the CUDA runtime beside its language. tests/cuda/emulated has a header of the same name, with which
-// the kernels run on a CPU, thread by thread.
+// What kernels need of the CUDA runtime beside its language. tests/cuda/emulated has a header of the same name, with
+// which the kernels run on a CPU, thread by thread.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,8 @@ namespace t2v::cuda {
 
 /// Queues kernel(job) on blocks of `threads` threads, each with `shared_bytes` of memory behind dynamic_shared().
 template <typename Job>
-int launch(void (*kernel)(Job), dim3 grid, unsigned threads, CUstream_st* stream, Job job, std::size_t shared_bytes = 0) {
+int launch(void (*kernel)(Job), dim3 grid, unsigned threads, CUstream_st* stream, Job job,
+           std::size_t shared_bytes = 0) {
   void* arguments[] = {&job};
   return cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, dim3(threads), arguments, shared_bytes, stream);
 }

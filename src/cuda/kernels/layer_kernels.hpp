@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CUDA forms of nn/kernels and of media/color, by the jobs of engine/cuda_plugin_api.hpp. Each queues its kernels on
-// the stream and returns a cudaError_t as a number, 0 for success; cudaErrorInvalidValue for shapes it does not take.
+// The CUDA forms of nn/kernels and of media/color, by the jobs of engine/cuda_plugin_api.hpp. Each queues its kernels
+// on the stream and returns a cudaError_t as a number, 0 for success; cudaErrorInvalidValue for shapes it does not
+// take.
 #pragma once
 
 #include "engine/cuda_plugin_api.hpp"

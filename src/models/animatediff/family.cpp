@@ -44,7 +44,8 @@ std::unique_ptr<Model> open(io::Checkpoint checkpoint, const LoadOptions& option
                         .unet = unet::UNet2DConfig::from(checkpoint.component("unet").config()),
                         .scheduler = own_scheduler(scheduler),
                         .frames = kFrames};
-  // A saved AnimateDiffPipeline keeps its modules in the UNet; what the user gives, or a plain UNet lacks, is the adapter's.
+  // A saved AnimateDiffPipeline keeps its modules in the UNet; what the user gives, or a plain UNet lacks, is the
+  // adapter's.
   if (is_given || !variant.unet.motion) {
     const io::Component& adapter = adapter_of(checkpoint);
     const io::Config config = adapter.config();

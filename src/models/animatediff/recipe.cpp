@@ -8,7 +8,8 @@ namespace t2v::models::animatediff {
 
 namespace {
 
-/// "animatediff_lightning_4step_comfyui.safetensors", "AnimateLCM/diffusion_pytorch_model.safetensors": file and folder.
+/// "animatediff_lightning_4step_comfyui.safetensors", "AnimateLCM/diffusion_pytorch_model.safetensors": file and
+/// folder.
 std::string lower_name(const std::filesystem::path& module) {
   std::string name = module.parent_path().filename().string() + "/" + module.filename().string();
   for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));

@@ -18,8 +18,8 @@ struct Recipe {
   double cfg_scale = 7.5;
 };
 
-/// `module`: the file or folder of the motion module, whose name tells the distilled ones from the others (their tensors
-/// look alike); `base`: the picture model's scheduler config, whose betas and prediction type stay.
+/// `module`: the file or folder of the motion module, whose name tells the distilled ones from the others (their
+/// tensors look alike); `base`: the picture model's scheduler config, whose betas and prediction type stay.
 Recipe recipe_for(const std::filesystem::path& module, const io::Config& base);
 
 }  // namespace t2v::models::animatediff

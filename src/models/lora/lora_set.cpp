@@ -52,11 +52,10 @@ class ModuleIndex {
 Error misfit(const io::LoraFile& file, const io::LoraModule& module, const std::string& weight,
              const std::string& problem) {
   const std::string base = file.base_hint();
-  return Error(ErrorCode::bad_input,
-               "bad LoRA: " + file.where() + ": " + module.stored + " for " + module.component + " " + weight + ": " +
-                   problem,
-               base.empty() ? "this LoRA was made for another model"
-                            : "this LoRA was made for another model: " + base);
+  return Error(
+      ErrorCode::bad_input,
+      "bad LoRA: " + file.where() + ": " + module.stored + " for " + module.component + " " + weight + ": " + problem,
+      base.empty() ? "this LoRA was made for another model" : "this LoRA was made for another model: " + base);
 }
 
 /// "a, b, c and 4 more"
@@ -164,7 +163,8 @@ void LoraSet::bind(const std::string& component, const WeightStore& network) {
 void LoraSet::finish(const std::string& pipeline_class) {
   for (const Entry& entry : entries_) {
     const LoraInfo& info = entry.info;
-    const std::string counts = "matched " + std::to_string(info.matched) + " of " + std::to_string(info.tensors) + " tensors";
+    const std::string counts =
+        "matched " + std::to_string(info.matched) + " of " + std::to_string(info.tensors) + " tensors";
     if (info.matched == 0) {
       throw Error(ErrorCode::bad_input,
                   "bad LoRA: " + entry.file->where() + ": wanted tensors for " + pipeline_class + ", " + counts,
@@ -186,8 +186,9 @@ bool LoraSet::makes_move(const std::string& move, double strength) const {
     const std::string_view own = move_named_by(entry.file->path());
     if (!entry.file->is_motion_only() || !is_same_move(own, move)) continue;
     if (strength != 1) {
-      throw Error(ErrorCode::usage, "--camera " + move + ": wanted no strength beside the MotionLoRA " + entry.info.name +
-                                        ", which makes this move",
+      throw Error(ErrorCode::usage,
+                  "--camera " + move + ": wanted no strength beside the MotionLoRA " + entry.info.name +
+                      ", which makes this move",
                   "the weight of the LoRA is its strength: --lora FILE:WEIGHT");
     }
     log::info("camera {}: made by the MotionLoRA {}", move, entry.info.name);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The LoRAs of a run (--lora), merged into a model's weights while they are loaded: W += weight * alpha/rank * up down,
-// in fp32, before a layer casts, fuses or packs anything. A family builds one LoraSet, binds each network that LoRAs may
-// change, asks for the report, and gives overlay() to the store it loads from:
+// in fp32, before a layer casts, fuses or packs anything. A family builds one LoraSet, binds each network that LoRAs
+// may change, asks for the report, and gives overlay() to the store it loads from:
 //
 //   loras_.bind("unet", unet_header_store);           // in the constructor: shapes are checked before weights are read
 //   loras_.finish(pipeline_class);
@@ -32,8 +32,8 @@ class LoraSet {
   /// Says on the log what matched and what did not. Error{bad_input} for a LoRA that changes nothing.
   void finish(const std::string& pipeline_class);
 
-  /// Whether a MotionLoRA here is named for this move of the camera and so makes it, at its own weight. Error{usage} when
-  /// the move asks for another strength than 1.
+  /// Whether a MotionLoRA here is named for this move of the camera and so makes it, at its own weight. Error{usage}
+  /// when the move asks for another strength than 1.
   bool makes_move(const std::string& move, double strength) const;
 
   /// For the store that `component` is loaded from; null when no LoRA changes it.

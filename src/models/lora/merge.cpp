@@ -74,9 +74,9 @@ void add_to_weight(Tensor& weight, const io::LoraModule& module, double strength
     rows.addmm_(up, floats(*module.down, owner).flatten(1), /*beta=*/1, scale);
   } else {
     // Tucker form (LyCORIS' LoCon): up [out, a], mid [a, b, kernel], down [b, in]; the kernel lies behind `in`.
-    const Tensor down = floats(*module.down, owner).flatten(1);                                   // [b, in]
+    const Tensor down = floats(*module.down, owner).flatten(1);  // [b, in]
     const Tensor stored = floats(*module.mid, owner);
-    const Tensor mid = stored.reshape({stored.size(0), stored.size(1), -1});                       // [a, b, kernel]
+    const Tensor mid = stored.reshape({stored.size(0), stored.size(1), -1});                        // [a, b, kernel]
     const Tensor inner = mid.transpose(1, 2).matmul(down).transpose(1, 2).contiguous().flatten(1);  // [a, in * kernel]
     rows.addmm_(up, inner, /*beta=*/1, scale);
   }

@@ -30,8 +30,8 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kSpellin
     {"rollright", "roll-right"},
     {"rollanti", "roll-ccw"},
 }};
-constexpr std::array<std::string_view, 3> kFilesOfFolders{
-    "diffusion_pytorch_model", "pytorch_lora_weights", "adapter_model"};
+constexpr std::array<std::string_view, 3> kFilesOfFolders{"diffusion_pytorch_model", "pytorch_lora_weights",
+                                                          "adapter_model"};
 
 std::string letters(const std::string& name) {
   std::string out;
@@ -45,10 +45,8 @@ std::string letters(const std::string& name) {
 }  // namespace
 
 std::string_view move_named_by(const std::filesystem::path& file) {
-  const bool is_of_folder =
-      std::ranges::find(kFilesOfFolders, file.stem().string()) != kFilesOfFolders.end();
-  const std::string name =
-      letters((is_of_folder ? file.parent_path().filename() : file.stem()).string());
+  const bool is_of_folder = std::ranges::find(kFilesOfFolders, file.stem().string()) != kFilesOfFolders.end();
+  const std::string name = letters((is_of_folder ? file.parent_path().filename() : file.stem()).string());
   for (const auto& [spelling, word] : kSpellings) {
     if (name.find(spelling) != std::string::npos) return word;
   }

@@ -80,8 +80,8 @@ void check_divisors(const io::Config& config, const UNet3DConfig& c) {
              std::to_string(c.norm_num_groups) + " with " + got);
     }
     // The middle block has attention too, at the width of the last block.
-    const bool has_heads = c.down_block_types[i] == kDownTypes[0] || i + 1 == blocks ||
-                           c.up_block_types[blocks - 1 - i] == kUpTypes[0];
+    const bool has_heads =
+        c.down_block_types[i] == kDownTypes[0] || i + 1 == blocks || c.up_block_types[blocks - 1 - i] == kUpTypes[0];
     if (has_heads && channels % c.attention_head_dim != 0) {
       refuse(config, "attention_head_dim", "a divisor of the channels of every block with attention",
              std::to_string(c.attention_head_dim) + " with " + got);

@@ -15,8 +15,8 @@ struct UNet3DConfig {
   int64_t sample_height = 32, sample_width = 32;  // sample_size, of the latents; diffusers has no default
   int64_t in_channels = 4;
   int64_t out_channels = 4;
-  std::vector<std::string> down_block_types{"CrossAttnDownBlock3D", "CrossAttnDownBlock3D",
-                                            "CrossAttnDownBlock3D", "DownBlock3D"};
+  std::vector<std::string> down_block_types{"CrossAttnDownBlock3D", "CrossAttnDownBlock3D", "CrossAttnDownBlock3D",
+                                            "DownBlock3D"};
   std::vector<std::string> up_block_types{"UpBlock3D", "CrossAttnUpBlock3D", "CrossAttnUpBlock3D",
                                           "CrossAttnUpBlock3D"};
   std::vector<int64_t> block_out_channels{320, 640, 1280, 1280};

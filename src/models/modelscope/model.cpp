@@ -26,7 +26,7 @@ namespace {
 // Defaults of the two diffusers pipelines, where a checkpoint names none of its own.
 constexpr int64_t kFrames = 16, kSteps = 50;
 constexpr int64_t kTrainedFrames = 32;  // ModelScope was trained on 16, ZeroScope on 24; both still hold together at 32
-constexpr int64_t kTextTokens = 77;  // for the cost of a call; CLIP's length
+constexpr int64_t kTextTokens = 77;     // for the cost of a call; CLIP's length
 constexpr double kCfgScale = 9.0, kVideoCfgScale = 15.0, kVideoStrength = 0.6;
 
 constexpr std::array<std::string_view, 2> kPipelineClasses{"TextToVideoSDPipeline", "VideoToVideoSDPipeline"};
@@ -72,8 +72,8 @@ ModelScopeModel::ModelScopeModel(io::Checkpoint checkpoint, const LoadOptions& o
   vae_placement_ = placement_;
   if (vae_shapes_->latent_space().force_upcast) vae_placement_.dtype = c10::kFloat;
 
-  const int64_t text_parameters = text::count_parameters(
-      checkpoint_.component("text_encoder"), unet_shapes_->config().cross_attention_dim);
+  const int64_t text_parameters =
+      text::count_parameters(checkpoint_.component("text_encoder"), unet_shapes_->config().cross_attention_dim);
   info_.components = {
       describe(checkpoint_.component("text_encoder"), text_parameters),
       describe(unet, unet_store.parameter_count()),
@@ -161,8 +161,7 @@ Plan ModelScopeModel::plan_video_input(const Request& request) const {
   Plan plan = plan_request(filled, info_, limits_);
   if (plan.frames > video.frames) {
     throw Error(ErrorCode::usage, "bad value: --frames: wanted at most the " + std::to_string(video.frames) +
-                                      " frames of " + request.video.string() + ", got " +
-                                      std::to_string(plan.frames));
+                                      " frames of " + request.video.string() + ", got " + std::to_string(plan.frames));
   }
   return plan;
 }
@@ -191,13 +190,13 @@ void ModelScopeModel::plan_costs(Plan& plan) const {
   memory.decode_peak = scaled(decode.peak_bytes, vae_placement_.dtype);
   const c10::Device device = placement_.device;
   const int64_t encoder = plan.request.video.empty() ? 0 : vae_bytes_;  // stays for decoding
-  memory.total_peak = process_peak(
-      memory.weights,
-      {{text_bytes_, 0},
-       {encoder, scaled(encode.taken_on(device), vae_placement_.dtype)},
-       {encoder + unet_bytes_, scaled(call.taken_on(device), placement_.dtype) + window_bytes(plan)},
-       {vae_bytes_, scaled(decode.taken_on(device), vae_placement_.dtype)}},
-      options_.keep_networks);
+  memory.total_peak =
+      process_peak(memory.weights,
+                   {{text_bytes_, 0},
+                    {encoder, scaled(encode.taken_on(device), vae_placement_.dtype)},
+                    {encoder + unet_bytes_, scaled(call.taken_on(device), placement_.dtype) + window_bytes(plan)},
+                    {vae_bytes_, scaled(decode.taken_on(device), vae_placement_.dtype)}},
+                   options_.keep_networks);
   plan.denoise_flops = call.flops;
   plan.decode_flops = decode.flops / chunk;
 }
@@ -219,8 +218,10 @@ std::unique_ptr<Pipeline> ModelScopeModel::load(Progress& progress, Parts parts)
                     return vae::load(vae, placement);
                   }};
   networks.keep = options_.keep_networks;
-  if (parts == Parts::decoder) engine::load_networks(progress, networks.vae);
-  else if (networks.keep) engine::load_networks(progress, networks.text_encoder, networks.unet, networks.vae);
+  if (parts == Parts::decoder)
+    engine::load_networks(progress, networks.vae);
+  else if (networks.keep)
+    engine::load_networks(progress, networks.text_encoder, networks.unet, networks.vae);
   return std::make_unique<ModelScopePipeline>(std::move(networks), checkpoint_.component("scheduler").config(),
                                               placement_, vae_placement_);
 }

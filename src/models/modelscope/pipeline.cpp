@@ -120,18 +120,20 @@ Latents ModelScopePipeline::denoise(const Plan& plan, Progress& progress) {
   ClipStart first = start(plan, rng, progress);
   engine::load_networks(progress, networks_.unet);
   GuidedUNet denoiser(networks_.unet, text, request);
-  const ClipRun run{.plan = plan, .scheduler = scheduler_config_, .denoiser = denoiser, .frame_dim = 0, .rng = rng,
+  const ClipRun run{.plan = plan,
+                    .scheduler = scheduler_config_,
+                    .denoiser = denoiser,
+                    .frame_dim = 0,
+                    .rng = rng,
                     .progress = progress};
   const at::Tensor state = sample_clip(run, std::move(first));
   if (!networks_.keep) networks_.unet.release();
   return engine::to_latents(to_video(state));
 }
 
-void ModelScopePipeline::decode(const Latents& latents, const Plan& plan, FrameSink& sink,
-                                Progress& progress) {
+void ModelScopePipeline::decode(const Latents& latents, const Plan& plan, FrameSink& sink, Progress& progress) {
   const c10::InferenceMode guard;
-  const at::Tensor state =
-      to_state(engine::to_tensor(latents)).to(vae_placement_.device, vae_placement_.dtype);
+  const at::Tensor state = to_state(engine::to_tensor(latents)).to(vae_placement_.device, vae_placement_.dtype);
   engine::load_networks(progress, networks_.vae);
   const vae::ImageAutoencoder& vae = networks_.vae.get();
   decode_frames(vae, vae.unscale(state), plan, sink, progress);

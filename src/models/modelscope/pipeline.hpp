@@ -28,7 +28,7 @@ class ModelScopePipeline final : public Pipeline {
  public:
   ModelScopePipeline(Networks networks, io::Config scheduler, Placement placement, Placement vae_placement);
 
-  Latents denoise(const Plan& plan, Progress& progress) override;                     // [1, C, F, h, w]
+  Latents denoise(const Plan& plan, Progress& progress) override;  // [1, C, F, h, w]
   void decode(const Latents& latents, const Plan& plan, FrameSink& sink, Progress& progress) override;
 
  private:

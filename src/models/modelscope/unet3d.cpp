@@ -38,23 +38,21 @@ std::vector<int64_t> layer_counts(const UNet3DConfig& c) {
 
 std::vector<DownBlock3D> down_blocks(const UNet3DConfig& c, const Weights& w) {
   const BlockOptions options = block_options(c);
-  return unet::make_down_blocks<Layer>(
-      w, c.block_out_channels, layer_counts(c), c.downsample_padding,
-      [&](size_t level, const Weights& block, const unet::LayerChannels& layer) {
-        const bool has_attention = c.down_block_types[level] == "CrossAttnDownBlock3D";
-        return Layer(block, layer.index, layer.in, layer.out, has_attention, options);
-      });
+  return unet::make_down_blocks<Layer>(w, c.block_out_channels, layer_counts(c), c.downsample_padding,
+                                       [&](size_t level, const Weights& block, const unet::LayerChannels& layer) {
+                                         const bool has_attention = c.down_block_types[level] == "CrossAttnDownBlock3D";
+                                         return Layer(block, layer.index, layer.in, layer.out, has_attention, options);
+                                       });
 }
 
 std::vector<UpBlock3D> up_blocks(const UNet3DConfig& c, const Weights& w) {
   const BlockOptions options = block_options(c);
-  return unet::make_up_blocks<Layer>(
-      w, c.block_out_channels, layer_counts(c),
-      [&](size_t level, const Weights& block, const unet::LayerChannels& layer) {
-        const size_t from_below = c.block_out_channels.size() - 1 - level;
-        const bool has_attention = c.up_block_types[from_below] == "CrossAttnUpBlock3D";
-        return Layer(block, layer.index, layer.in, layer.out, has_attention, options);
-      });
+  return unet::make_up_blocks<Layer>(w, c.block_out_channels, layer_counts(c),
+                                     [&](size_t level, const Weights& block, const unet::LayerChannels& layer) {
+                                       const size_t from_below = c.block_out_channels.size() - 1 - level;
+                                       const bool has_attention = c.up_block_types[from_below] == "CrossAttnUpBlock3D";
+                                       return Layer(block, layer.index, layer.in, layer.out, has_attention, options);
+                                     });
 }
 
 }  // namespace
@@ -78,8 +76,8 @@ UNet3DConditionModel::UNet3DConditionModel(const UNet3DConfig& c, const Weights&
 
 Tensor UNet3DConditionModel::embed_time(std::span<const double> timesteps,
                                         const std::optional<Tensor>& timestep_cond) const {
-  const Tensor sinusoids = nn::timesteps(timesteps, {.channels = config_.block_out_channels[0]},
-                                         conv_in_.weight.device());
+  const Tensor sinusoids =
+      nn::timesteps(timesteps, {.channels = config_.block_out_channels[0]}, conv_in_.weight.device());
   return time_embedding_.forward(sinusoids.to(conv_in_.weight.scalar_type()), timestep_cond);  // [B, T]
 }
 
@@ -102,8 +100,8 @@ Tensor UNet3DConditionModel::forward(const Tensor& sample, std::span<const doubl
                   });
 }
 
-Tensor UNet3DConditionModel::forward(const Tensor& sample, double timestep,
-                                     const Tensor& encoder_hidden_states, const unet::CallOptions& call) const {
+Tensor UNet3DConditionModel::forward(const Tensor& sample, double timestep, const Tensor& encoder_hidden_states,
+                                     const unet::CallOptions& call) const {
   return forward(sample, std::vector<double>(static_cast<size_t>(sample.size(0)), timestep), encoder_hidden_states, {},
                  call);
 }

@@ -23,10 +23,8 @@ AttentionPair::AttentionPair(const Weights& block, int64_t index, int64_t channe
                                                  .head_dim = o.head_dim,
                                                  .groups = o.groups,
                                                  .cross_attention_dim = o.cross_attention_dim}),
-      temporal(block.at("temp_attentions").at(index), {.in_channels = channels,
-                                                       .heads = channels / o.head_dim,
-                                                       .head_dim = o.head_dim,
-                                                       .groups = o.groups}) {}
+      temporal(block.at("temp_attentions").at(index),
+               {.in_channels = channels, .heads = channels / o.head_dim, .head_dim = o.head_dim, .groups = o.groups}) {}
 
 Tensor AttentionPair::forward(const Tensor& x, const Conditioning& given) const {
   return temporal.forward(spatial.forward(x, given.text), given.frames);

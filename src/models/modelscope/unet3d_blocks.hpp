@@ -36,7 +36,7 @@ struct AttentionPair {
   AttentionPair(const Weights& block, int64_t index, int64_t channels, const BlockOptions& options);
   Tensor forward(const Tensor& x, const Conditioning& given) const;
 
-  nn::Transformer2DModel spatial;     // attentions.{index}
+  nn::Transformer2DModel spatial;         // attentions.{index}
   nn::TransformerTemporalModel temporal;  // temp_attentions.{index}
 };
 

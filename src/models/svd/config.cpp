@@ -91,8 +91,8 @@ UNetSpatioTemporalConfig UNetSpatioTemporalConfig::from(const io::Config& config
     refuse(config, "num_attention_heads", std::to_string(blocks) + " entries", "none");
   }
   c.addition_time_embed_dim = config.get_int("addition_time_embed_dim", c.addition_time_embed_dim, 1, kMaxChannels);
-  c.projection_class_embeddings_input_dim = config.get_int("projection_class_embeddings_input_dim",
-                                                           c.projection_class_embeddings_input_dim, 1, kMaxChannels);
+  c.projection_class_embeddings_input_dim =
+      config.get_int("projection_class_embeddings_input_dim", c.projection_class_embeddings_input_dim, 1, kMaxChannels);
   c.num_frames = config.get_int("num_frames", c.num_frames, 1, kMaxFrames);
   check_divisors(config, c);
   return c;

@@ -46,9 +46,10 @@ Tensor gaussian(const Blur& blur) {
 Tensor blur_axis(const Tensor& image, const Blur& blur, int64_t axis) {
   const int64_t channels = image.size(1), pad = blur.taps / 2;
   const bool is_row = axis == 3;
-  const Tensor padded = is_row ? at::reflection_pad2d(image, {pad, pad, 0, 0}) : at::reflection_pad2d(image, {0, 0, pad, pad});
-  const Tensor kernel =
-      gaussian(blur).view(is_row ? std::array<int64_t, 4>{1, 1, 1, blur.taps} : std::array<int64_t, 4>{1, 1, blur.taps, 1});
+  const Tensor padded =
+      is_row ? at::reflection_pad2d(image, {pad, pad, 0, 0}) : at::reflection_pad2d(image, {0, 0, pad, pad});
+  const Tensor kernel = gaussian(blur).view(is_row ? std::array<int64_t, 4>{1, 1, 1, blur.taps}
+                                                   : std::array<int64_t, 4>{1, 1, blur.taps, 1});
   const std::array<int64_t, 2> ones{1, 1}, none{0, 0};
   return at::conv2d(padded, kernel.expand({channels, 1, -1, -1}), {}, /*stride=*/ones, at::IntArrayRef(none),
                     /*dilation=*/ones, /*groups=*/channels);

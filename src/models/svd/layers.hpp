@@ -22,8 +22,9 @@ using at::Tensor;
 
 constexpr int64_t kGroups = 32;  // of every GroupNorm: the class has no key for it
 
-/// Cross-attention whose context is one token. A softmax over one key is 1, so the result is to_out(to_v(token)) whatever
-/// the query: at load the two products become one matrix, and query, key and norm only get their shapes checked.
+/// Cross-attention whose context is one token. A softmax over one key is 1, so the result is to_out(to_v(token))
+/// whatever the query: at load the two products become one matrix, and query, key and norm only get their shapes
+/// checked.
 struct SingleTokenAttention {
   SingleTokenAttention(const Weights& attention, const Weights& norm, const nn::HeadOptions& head, int64_t context_dim);
   Tensor forward(const Tensor& token) const;  // [B, 1, Dc] -> [B, 1, D]

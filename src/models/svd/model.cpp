@@ -27,7 +27,8 @@ namespace t2v::models::svd {
 
 namespace {
 
-// Defaults of the diffusers pipeline, where a checkpoint names none of its own. diffusers exports at the rate it conditions on.
+// Defaults of the diffusers pipeline, where a checkpoint names none of its own. diffusers exports at the rate it
+// conditions on.
 constexpr int64_t kWidth = 1024, kHeight = 576, kSteps = 25, kCondFps = 7, kMotionBucket = 127;
 constexpr double kCfgMin = 1.0, kCfgScale = 3.0, kNoiseAug = 0.02;
 constexpr int64_t kSizeMultiple = 8;  // the pipeline's, whatever the VAE
@@ -69,8 +70,8 @@ void check_image(const Plan& plan) {
     throw Error(ErrorCode::bad_input, where + ": wanted at least 2x2 pixels, got " + std::to_string(image.width) + "x" +
                                           std::to_string(image.height));
   }
-  const double stretch = static_cast<double>(image.width * *plan.request.height) /
-                         static_cast<double>(image.height * *plan.request.width);
+  const double stretch =
+      static_cast<double>(image.width * *plan.request.height) / static_cast<double>(image.height * *plan.request.width);
   constexpr double kVisible = 1.02;
   if (stretch > kVisible || stretch < 1 / kVisible) {
     log::warn("{}: its {}x{} pixels are stretched to {}x{}; --size of the same shape keeps them", where, image.width,
@@ -104,8 +105,8 @@ void SvdModel::read_networks() {
   const auto& unet = checkpoint_.component("unet");
   const auto& vae = checkpoint_.component("vae");
   auto encoder_store = WeightStore::header_only(encoder.weights(), vision::vision_name);
-  encoder_shapes_ = std::make_unique<vision::CLIPVisionModel>(vision::CLIPVisionConfig::from(encoder.config()),
-                                                              encoder_store.root());
+  encoder_shapes_ =
+      std::make_unique<vision::CLIPVisionModel>(vision::CLIPVisionConfig::from(encoder.config()), encoder_store.root());
   encoder_store.expect_all_taken();
   auto unet_store = WeightStore::header_only(unet.weights());
   loras_.bind("unet", unet_store);
@@ -117,8 +118,8 @@ void SvdModel::read_networks() {
   unet_bytes_ = nn::winograd_bytes_since(before_networks, placement_);
   vae::expect_class(vae, "AutoencoderKLTemporalDecoder");
   auto vae_store = vae::header_store(vae);
-  vae_shapes_ = std::make_unique<vae::AutoencoderKLTemporalDecoder>(vae::temporal_decoder_config(vae.config()),
-                                                                    vae_store.root());
+  vae_shapes_ =
+      std::make_unique<vae::AutoencoderKLTemporalDecoder>(vae::temporal_decoder_config(vae.config()), vae_store.root());
   vae_store.expect_all_taken();
   vae_placement_ = encoder_placement_ = placement_;
   if (vae_shapes_->config().force_upcast) vae_placement_.dtype = c10::kFloat;
@@ -137,13 +138,15 @@ void SvdModel::read_networks() {
 
 void SvdModel::check_networks_fit() const {
   const auto fail = [&](const std::string& key, int64_t wanted, int64_t got, const std::string& why) {
-    throw Error(ErrorCode::bad_input, "bad model: " + checkpoint_.path().string() + ": unet/config.json: " + key + ": wanted " +
-                                          std::to_string(wanted) + " (" + why + "), got " + std::to_string(got));
+    throw Error(ErrorCode::bad_input, "bad model: " + checkpoint_.path().string() + ": unet/config.json: " + key +
+                                          ": wanted " + std::to_string(wanted) + " (" + why + "), got " +
+                                          std::to_string(got));
   };
   const UNetSpatioTemporalConfig& unet = unet_shapes_->config();
   const int64_t latent = vae_shapes_->config().latent_channels;
   if (unet.out_channels != latent) fail("out_channels", latent, unet.out_channels, "the VAE's latent_channels");
-  if (unet.in_channels != 2 * latent) fail("in_channels", 2 * latent, unet.in_channels, "noise and image, each with the VAE's channels");
+  if (unet.in_channels != 2 * latent)
+    fail("in_channels", 2 * latent, unet.in_channels, "noise and image, each with the VAE's channels");
   const int64_t width = encoder_shapes_->config.projection_dim;
   if (unet.cross_attention_dim[0] != width) {
     fail("cross_attention_dim", width, unet.cross_attention_dim[0], "the image encoder's projection_dim");
@@ -154,7 +157,8 @@ void SvdModel::check_networks_fit() const {
   }
   if (encoder_shapes_->config.num_channels != 3 || vae_shapes_->config().in_channels != 3 ||
       vae_shapes_->config().out_channels != 3) {
-    throw Error(ErrorCode::bad_input, "bad model: " + checkpoint_.path().string() + ": wanted encoders of three colours");
+    throw Error(ErrorCode::bad_input,
+                "bad model: " + checkpoint_.path().string() + ": wanted encoders of three colours");
   }
 }
 
@@ -211,19 +215,21 @@ engine::CallCost SvdModel::decode_cost(const Plan& plan, int64_t frames) const {
   });
 }
 
-/// All frames at once, as in diffusers, where the machine has the memory for it: frames of different chunks don't see each
-/// other, so the chunk is part of the result, and of the plan. A clip made in windows is decoded in pieces of that length:
-/// its memory does not grow with it.
+/// All frames at once, as in diffusers, where the machine has the memory for it: frames of different chunks don't see
+/// each other, so the chunk is part of the result, and of the plan. A clip made in windows is decoded in pieces of that
+/// length: its memory does not grow with it.
 void SvdModel::plan_decode_chunk(Plan& plan) const {
   if (plan.request.decode_chunk) return;
-  const int64_t room = static_cast<int64_t>(kMemoryShare * static_cast<double>(engine::memory_size(placement_.device))) -
-                       engine::kLibraryBytes - weight_bytes();
+  const int64_t room =
+      static_cast<int64_t>(kMemoryShare * static_cast<double>(engine::memory_size(placement_.device))) -
+      engine::kLibraryBytes - weight_bytes();
   const int64_t most = plan.frames_at_once;
   const int64_t all = scaled(decode_cost(plan, most).peak_bytes, vae_placement_.dtype);
   int64_t chunk = most;
   if (all > room) {
     chunk = std::clamp<int64_t>(room * most / all, 1, most);
-    log::info("frames are decoded {} at a time: {} would need {}; --decode-chunk chooses", chunk, most, human_bytes(all));
+    log::info("frames are decoded {} at a time: {} would need {}; --decode-chunk chooses", chunk, most,
+              human_bytes(all));
   }
   plan.request.decode_chunk = chunk;
 }
@@ -236,21 +242,23 @@ void SvdModel::plan_costs(Plan& plan) const {
                           meta({1, 1, c.cross_attention_dim[0]}), std::vector<double>(kAddedIds));
   });
   const int64_t chunk = std::min(plan.frames, *plan.request.decode_chunk);
-  const auto encode = engine::probe([&] { vae_shapes_->encode(meta({1, 3, *plan.request.height, *plan.request.width})); });
+  const auto encode = engine::probe([&] {
+    vae_shapes_->encode(meta({1, 3, *plan.request.height, *plan.request.width}));
+  });
   const auto decode = decode_cost(plan, chunk);
   MemoryPlan& memory = plan.memory;
   memory.weights = weight_bytes();
-  memory.denoise_peak =
-      std::max(scaled(call.peak_bytes, placement_.dtype) + window_bytes(plan), scaled(encode.peak_bytes, vae_placement_.dtype));
+  memory.denoise_peak = std::max(scaled(call.peak_bytes, placement_.dtype) + window_bytes(plan),
+                                 scaled(encode.peak_bytes, vae_placement_.dtype));
   const auto widest = decode_cost(plan, std::min(plan.frames, chunk + 2 * decode_neighbours(plan)));
   memory.decode_peak = scaled(widest.peak_bytes, vae_placement_.dtype);
   const c10::Device device = placement_.device;
-  memory.total_peak = process_peak(
-      memory.weights,
-      {{encoder_bytes_ + vae_bytes_, scaled(encode.taken_on(device), vae_placement_.dtype)},
-       {vae_bytes_ + unet_bytes_, scaled(call.taken_on(device), placement_.dtype) + window_bytes(plan)},
-       {vae_bytes_, scaled(widest.taken_on(device), vae_placement_.dtype)}},
-      options_.keep_networks);
+  memory.total_peak =
+      process_peak(memory.weights,
+                   {{encoder_bytes_ + vae_bytes_, scaled(encode.taken_on(device), vae_placement_.dtype)},
+                    {vae_bytes_ + unet_bytes_, scaled(call.taken_on(device), placement_.dtype) + window_bytes(plan)},
+                    {vae_bytes_, scaled(widest.taken_on(device), vae_placement_.dtype)}},
+                   options_.keep_networks);
   plan.denoise_flops = call.flops * (is_guided(plan) ? 2 : 1);
   plan.decode_flops = decode.flops / chunk;
 }
@@ -278,8 +286,10 @@ std::unique_ptr<Pipeline> SvdModel::load(Progress& progress, Parts parts) const 
                     return vae::load_temporal_decoder(vae, placement);
                   }};
   networks.keep = options_.keep_networks;
-  if (parts == Parts::decoder) engine::load_networks(progress, networks.vae);
-  else if (networks.keep) engine::load_networks(progress, networks.image_encoder, networks.unet, networks.vae);
+  if (parts == Parts::decoder)
+    engine::load_networks(progress, networks.vae);
+  else if (networks.keep)
+    engine::load_networks(progress, networks.image_encoder, networks.unet, networks.vae);
   return std::make_unique<SvdPipeline>(std::move(networks), checkpoint_.component("scheduler").config(), placement_,
                                        vae_placement_);
 }

@@ -65,8 +65,7 @@ class GuidedUNet final : public sampling::Denoiser {
     if (!ramp_ || !interval_.contains(step)) return with_image;
     // Without an image both of its forms are zeros. The two calls follow each other: at this network's sizes one fills
     // the machine, and a batch of two would need twice the memory.
-    const Tensor without = call(x, step, {at::zeros_like(image_.token), at::zeros_like(image_.latents)},
-                                "nothing");
+    const Tensor without = call(x, step, {at::zeros_like(image_.token), at::zeros_like(image_.latents)}, "nothing");
     const Tensor ramp = sampling::frames_of(*ramp_, /*frame_dim=*/1, step).to(x.device(), with_image.scalar_type());
     const Tensor guided = sampling::combine_cfg(without, with_image, ramp);
     return sampling::rescale_noise_cfg(guided, with_image, guidance_rescale_);
@@ -83,7 +82,8 @@ class GuidedUNet final : public sampling::Denoiser {
     const c10::ScalarType dtype = unet_.placement().dtype;
     const Tensor latents = image.latents.expand({-1, x.size(1), -1, -1, -1});
     const Tensor input = at::cat({x.to(dtype), latents.to(dtype)}, 2);
-    return unet_.get().forward(input, step.timestep, image.token.to(dtype), ids_, {features_.at(step, branch), &graph_});
+    return unet_.get().forward(input, step.timestep, image.token.to(dtype), ids_,
+                               {features_.at(step, branch), &graph_});
   }
 
   engine::Reloadable<UNetSpatioTemporalConditionModel>& unet_;
@@ -162,8 +162,12 @@ Latents SvdPipeline::denoise(const Plan& plan, Progress& progress) {
   const Tensor noise = initial_noise(plan, kFrameDim, placement_, rng);
   GuidedUNet denoiser(networks_.unet, {image.token, image.latents}, added_time_ids(request, placement_.dtype),
                       is_guided(plan) ? std::optional(guidance_ramp(plan)) : std::nullopt, request);
-  const ClipRun run{.plan = plan, .scheduler = scheduler_config_, .denoiser = denoiser, .frame_dim = kFrameDim,
-                    .rng = rng, .progress = progress};
+  const ClipRun run{.plan = plan,
+                    .scheduler = scheduler_config_,
+                    .denoiser = denoiser,
+                    .frame_dim = kFrameDim,
+                    .rng = rng,
+                    .progress = progress};
   const Tensor state = sample_clip(run, {noise, {}});
   if (!networks_.keep) networks_.unet.release();
   return engine::to_latents(state);

@@ -14,13 +14,13 @@
 
 namespace t2v::models::svd {
 
-/// Guidance rises along the clip, from --cfg-min at its first frame to --cfg-scale at its last; in a loop, to its middle
-/// and back, so that the last frame leads into the first. [1, F, 1, 1, 1] fp32
+/// Guidance rises along the clip, from --cfg-min at its first frame to --cfg-scale at its last; in a loop, to its
+/// middle and back, so that the last frame leads into the first. [1, F, 1, 1, 1] fp32
 Tensor guidance_ramp(const Plan& plan);
 /// Whether any frame is guided.
 bool is_guided(const Plan& plan);
-/// Frames beside a decoded chunk that are decoded along: the temporal decoder looks past a chunk's ends where a clip is made
-/// in windows, so that no chunk's end is seen. Otherwise chunks are cut as in diffusers.
+/// Frames beside a decoded chunk that are decoded along: the temporal decoder looks past a chunk's ends where a clip is
+/// made in windows, so that no chunk's end is seen. Otherwise chunks are cut as in diffusers.
 int64_t decode_neighbours(const Plan& plan);
 
 /// With Parts::decoder only the VAE is there.

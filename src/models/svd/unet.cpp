@@ -43,13 +43,13 @@ BlockOptions block_options(const UNetSpatioTemporalConfig& c, size_t level, doub
 
 std::vector<DownBlock> down_blocks(const UNetSpatioTemporalConfig& c, const Weights& w) {
   constexpr int64_t kPadding = 1;
-  return unet::make_down_blocks<Layer>(
-      w, c.block_out_channels, c.layers_per_block, kPadding,
-      [&](size_t level, const Weights& block, const unet::LayerChannels& layer) {
-        const std::string& type = c.down_block_types[level];
-        const double eps = type.starts_with("CrossAttn") ? kCrossDownEps : kDownEps;
-        return Layer(block, layer.index, layer.in, layer.out, block_options(c, level, eps, type));
-      });
+  return unet::make_down_blocks<Layer>(w, c.block_out_channels, c.layers_per_block, kPadding,
+                                       [&](size_t level, const Weights& block, const unet::LayerChannels& layer) {
+                                         const std::string& type = c.down_block_types[level];
+                                         const double eps = type.starts_with("CrossAttn") ? kCrossDownEps : kDownEps;
+                                         return Layer(block, layer.index, layer.in, layer.out,
+                                                      block_options(c, level, eps, type));
+                                       });
 }
 
 std::vector<UpBlock> up_blocks(const UNetSpatioTemporalConfig& c, const Weights& w) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The UNet of Stable Video Diffusion (Blattmann et al. 2023, arXiv 2311.15127): every layer works over space, then over
 // time, in a learned proportion. diffusers 0.42 models/unets/unet_spatio_temporal_condition.py
-// UNetSpatioTemporalConditionModel and the SpatioTemporal blocks of unet_3d_blocks.py. Calls of forward() may run at the
-// same time.
+// UNetSpatioTemporalConditionModel and the SpatioTemporal blocks of unet_3d_blocks.py. Calls of forward() may run at
+// the same time.
 #pragma once
 
 #include <optional>
@@ -41,7 +41,7 @@ struct Layer {
   Layer(const Weights& block, int64_t index, int64_t in_channels, int64_t out_channels, const BlockOptions& options);
   Tensor forward(const Tensor& x, const Conditioning& given) const;  // [B*F, C, H, W] -> [B*F, C', H, W]
 
-  nn::SpatioTemporalResBlock resnet;                      // resnets.{index}
+  nn::SpatioTemporalResBlock resnet;                        // resnets.{index}
   std::optional<TransformerSpatioTemporalModel> attention;  // attentions.{index}
 };
 
@@ -52,9 +52,9 @@ struct MidBlock {
   MidBlock(const Weights& w, int64_t channels, const BlockOptions& options);
   Tensor forward(const Tensor& x, const Conditioning& given) const;
 
-  Layer first;                        // resnets.0
+  Layer first;                               // resnets.0
   TransformerSpatioTemporalModel attention;  // attentions.0
-  Layer second;                       // resnets.1
+  Layer second;                              // resnets.1
 };
 
 class UNetSpatioTemporalConditionModel {

@@ -20,8 +20,7 @@ namespace t2v::models::text {
 namespace {
 
 // Far beyond any published model, and small enough that no product of sizes overflows.
-constexpr int64_t kMaxWidth = 1 << 16, kMaxLayers = 256, kMaxVocabulary = 1 << 24,
-                  kMaxPositions = 1 << 16;
+constexpr int64_t kMaxWidth = 1 << 16, kMaxLayers = 256, kMaxVocabulary = 1 << 24, kMaxPositions = 1 << 16;
 
 // Configs written before transformers 4.31 carry this wrong id; the end token is then the largest
 // id of the prompt.
@@ -46,18 +45,15 @@ CLIPTextConfig CLIPTextConfig::from(const io::Config& config) {
   c.intermediate_size = config.get_int("intermediate_size", c.intermediate_size, 1, kMaxWidth);
   c.projection_dim = config.get_int("projection_dim", c.projection_dim, 0, kMaxWidth);
   c.num_hidden_layers = config.get_int("num_hidden_layers", c.num_hidden_layers, 1, kMaxLayers);
-  c.num_attention_heads =
-      config.get_int("num_attention_heads", c.num_attention_heads, 1, kMaxWidth);
-  c.max_position_embeddings =
-      config.get_int("max_position_embeddings", c.max_position_embeddings, 1, kMaxPositions);
+  c.num_attention_heads = config.get_int("num_attention_heads", c.num_attention_heads, 1, kMaxWidth);
+  c.max_position_embeddings = config.get_int("max_position_embeddings", c.max_position_embeddings, 1, kMaxPositions);
   c.hidden_act = config.get_string("hidden_act", c.hidden_act);
   c.layer_norm_eps = config.get_double("layer_norm_eps", c.layer_norm_eps);
   c.eos_token_id = config.get_int("eos_token_id", c.eos_token_id);
   if (c.hidden_size % c.num_attention_heads != 0) {
-    throw Error(
-        ErrorCode::bad_input,
-        "bad config: " + c.where + ": num_attention_heads: wanted a divisor of hidden_size " +
-            std::to_string(c.hidden_size) + ", got " + std::to_string(c.num_attention_heads));
+    throw Error(ErrorCode::bad_input,
+                "bad config: " + c.where + ": num_attention_heads: wanted a divisor of hidden_size " +
+                    std::to_string(c.hidden_size) + ", got " + std::to_string(c.num_attention_heads));
   }
   return c;
 }
@@ -65,8 +61,7 @@ CLIPTextConfig CLIPTextConfig::from(const io::Config& config) {
 CLIPTextModel::CLIPTextModel(const CLIPTextConfig& c, const Weights& w, bool with_projection)
     : config(c),
       token_embedding(w.at("embeddings.token_embedding"), c.vocab_size, c.hidden_size),
-      position_embedding(w.at("embeddings.position_embedding"), c.max_position_embeddings,
-                         c.hidden_size),
+      position_embedding(w.at("embeddings.position_embedding"), c.max_position_embeddings, c.hidden_size),
       final_layer_norm(w.at("final_layer_norm"), c.hidden_size, c.layer_norm_eps) {
   const CLIPLayerOptions layer{.hidden_size = c.hidden_size,
                                .intermediate_size = c.intermediate_size,
@@ -82,8 +77,7 @@ CLIPTextModel::CLIPTextModel(const CLIPTextConfig& c, const Weights& w, bool wit
   }
 }
 
-Tensor CLIPTextModel::forward(const Tensor& ids, int64_t clip_skip,
-                              const std::optional<Tensor>& mask) const {
+Tensor CLIPTextModel::forward(const Tensor& ids, int64_t clip_skip, const std::optional<Tensor>& mask) const {
   const auto layer_count = static_cast<int64_t>(layers.size());
   if (clip_skip < 0 || clip_skip > layer_count) {
     throw Error(ErrorCode::usage, "clip_skip: wanted 0 to " + std::to_string(layer_count) +
@@ -91,8 +85,7 @@ Tensor CLIPTextModel::forward(const Tensor& ids, int64_t clip_skip,
   }
   const int64_t length = ids.size(1);
   T2V_CHECK(length <= config.max_position_embeddings, "more tokens than positions");
-  Tensor x =
-      token_embedding.forward(ids) + position_embedding.weight.narrow(0, 0, length);  // [B, L, D]
+  Tensor x = token_embedding.forward(ids) + position_embedding.weight.narrow(0, 0, length);  // [B, L, D]
   std::optional<Tensor> bias;
   if (mask) bias = masked_bias(*mask, length, x.scalar_type());
   for (int64_t i = 0; i < layer_count - clip_skip; ++i) {

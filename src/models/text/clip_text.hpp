@@ -46,8 +46,7 @@ struct CLIPTextModel {
   /// after final_layer_norm. clip_skip as in diffusers: the states `clip_skip` layers before the
   /// last, 0 = the last. `mask` [B, L], 1 = a real token: padding is not attended when given.
   /// Throws Error{usage} on a clip_skip too large.
-  Tensor forward(const Tensor& ids, int64_t clip_skip = 0,
-                 const std::optional<Tensor>& mask = std::nullopt) const;
+  Tensor forward(const Tensor& ids, int64_t clip_skip = 0, const std::optional<Tensor>& mask = std::nullopt) const;
   /// The state at each end token, projected if the class says so: hidden [B, L, D], ids [B, L] ->
   /// [B, D or projection].
   Tensor pooled(const Tensor& hidden, const Tensor& ids) const;

@@ -41,8 +41,8 @@ std::vector<std::pair<int64_t, std::string>> key_prompts(const Request& request,
   for (const auto& [frame, text] : request.prompt_at) {
     const std::string label = "bad value: --prompt-at " + std::to_string(frame) + ": wanted ";
     if (frame < 0 || frame >= frames) {
-      throw Error(ErrorCode::usage, label + "a frame from 0 to " + std::to_string(frames - 1) + ", got " +
-                                        std::to_string(frame));
+      throw Error(ErrorCode::usage,
+                  label + "a frame from 0 to " + std::to_string(frames - 1) + ", got " + std::to_string(frame));
     }
     if (!keys.emplace(frame, text).second) throw Error(ErrorCode::usage, label + "one text a frame, got two");
   }
@@ -59,15 +59,17 @@ void check_text(const Request& request, int64_t frames) {
 at::Tensor RunText::states(std::span<const int64_t> frames, bool with_negative) const {
   at::Tensor shown = prompt;
   if (by_frame() && !frames.empty()) {
-    shown = prompt.index_select(0, at::tensor(at::IntArrayRef(frames.data(), frames.size()), at::TensorOptions(c10::kLong)).to(prompt.device()));
+    shown = prompt.index_select(
+        0,
+        at::tensor(at::IntArrayRef(frames.data(), frames.size()), at::TensorOptions(c10::kLong)).to(prompt.device()));
   }
   if (!guided() || !with_negative) return shown;
   return at::cat({negative.expand({shown.size(0), -1, -1}), shown}, 0);
 }
 
 const at::Tensor& CallText::states(std::span<const int64_t> frames, bool with_negative, c10::ScalarType dtype) {
-  const bool is_kept = states_.defined() && !text_.by_frame() && with_negative == with_negative_ &&
-                       states_.scalar_type() == dtype;
+  const bool is_kept =
+      states_.defined() && !text_.by_frame() && with_negative == with_negative_ && states_.scalar_type() == dtype;
   if (!is_kept) states_ = text_.states(frames, with_negative).to(dtype);
   with_negative_ = with_negative;
   return states_;
@@ -82,7 +84,8 @@ engine::Reloadable<TextEncoder> reloadable(const io::Checkpoint& checkpoint, con
   return {placement, load};
 }
 
-RunText encode_run(const TextEncoder& encoder, const Request& request, bool guided, int64_t frames, Progress& progress) {
+RunText encode_run(const TextEncoder& encoder, const Request& request, bool guided, int64_t frames,
+                   Progress& progress) {
   engine::StageScope stage(progress, Stage::text, 1);
   const auto keys = key_prompts(request, frames);
   std::vector<PromptText> texts;

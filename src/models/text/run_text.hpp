@@ -27,9 +27,9 @@ struct RunText {
 
   bool guided() const { return negative.defined(); }
   bool by_frame() const { return prompt.size(0) > 1; }
-  /// [negative, prompt] for a network call on these frames of the clip (empty: all): [B, L, D], or [B*F, L, D] by frame,
-  /// which is how networks take text that differs from frame to frame. Without guidance, or where it is left out, the
-  /// prompt alone.
+  /// [negative, prompt] for a network call on these frames of the clip (empty: all): [B, L, D], or [B*F, L, D] by
+  /// frame, which is how networks take text that differs from frame to frame. Without guidance, or where it is left
+  /// out, the prompt alone.
   at::Tensor states(std::span<const int64_t> frames = {}, bool with_negative = true) const;
 };
 
@@ -48,18 +48,18 @@ class CallText {
   bool with_negative_ = false;
 };
 
-/// Encodes the text of `request` for a clip of `frames` frames, as one stage of `progress`. The texts of --prompt-at are
-/// mixed in proportion between their frames and hold after the last, as diffusers 0.42's FreeNoise does with a prompt by
-/// frame (pipelines/free_noise_utils.py _encode_prompt_free_noise, _lerp). As in diffusers, clip_skip is for the prompt
-/// only.
+/// Encodes the text of `request` for a clip of `frames` frames, as one stage of `progress`. The texts of --prompt-at
+/// are mixed in proportion between their frames and hold after the last, as diffusers 0.42's FreeNoise does with a
+/// prompt by frame (pipelines/free_noise_utils.py _encode_prompt_free_noise, _lerp). As in diffusers, clip_skip is for
+/// the prompt only.
 RunText encode_run(const TextEncoder& encoder, const Request& request, bool guided, int64_t frames, Progress& progress);
 
 /// The checkpoint's text encoder, which a run that is short of memory gives back before it denoises.
 engine::Reloadable<TextEncoder> reloadable(const io::Checkpoint& checkpoint, const Placement& placement,
                                            std::shared_ptr<const WeightOverlay> overlay);
 
-/// The key frames of a request: frame 0 with the prompt, then --prompt-at by frame. Throws Error{usage} for frames beyond
-/// the clip and for one named twice.
+/// The key frames of a request: frame 0 with the prompt, then --prompt-at by frame. Throws Error{usage} for frames
+/// beyond the clip and for one named twice.
 std::vector<std::pair<int64_t, std::string>> key_prompts(const Request& request, int64_t frames);
 
 /// What can be said of a request's text before anything is loaded: frames, syntax, weights. Throws Error{usage}.

@@ -22,8 +22,7 @@ namespace t2v::models::text {
 namespace {
 
 // Far beyond any published model, and small enough that no product of sizes overflows.
-constexpr int64_t kMaxWidth = 1 << 16, kMaxLayers = 256, kMaxVocabulary = 1 << 24,
-                  kMaxBuckets = 1 << 12;
+constexpr int64_t kMaxWidth = 1 << 16, kMaxLayers = 256, kMaxVocabulary = 1 << 24, kMaxBuckets = 1 << 12;
 
 /// "relu" or "gated-gelu" -> activation and gate. The gated "gelu" of T5 v1.1 is the tanh form.
 void read_feed_forward(const io::Config& config, T5Config& c) {
@@ -60,8 +59,8 @@ T5Config T5Config::from(const io::Config& config, bool is_umt5) {
   c.d_ff = config.get_int("d_ff", c.d_ff, 1, kMaxWidth);
   c.num_layers = config.get_int("num_layers", c.num_layers, 1, kMaxLayers);
   c.num_heads = config.get_int("num_heads", c.num_heads, 1, kMaxWidth);
-  c.relative_attention_num_buckets = config.get_int(
-      "relative_attention_num_buckets", c.relative_attention_num_buckets, 4, kMaxBuckets);
+  c.relative_attention_num_buckets =
+      config.get_int("relative_attention_num_buckets", c.relative_attention_num_buckets, 4, kMaxBuckets);
   // A distance of at most a quarter of the buckets would make the logarithmic ones meaningless.
   c.relative_attention_max_distance =
       config.get_int("relative_attention_max_distance", c.relative_attention_max_distance,
@@ -78,8 +77,8 @@ T5SelfAttention::T5SelfAttention(const T5Config& config, const Weights& w, bool 
                             /*has_bias=*/false)),
       o(w.at("o"), config.num_heads * config.d_kv, config.d_model, /*has_bias=*/false) {
   if (has_position_bias) {
-    relative_attention_bias.emplace(w.at("relative_attention_bias"),
-                                    config.relative_attention_num_buckets, config.num_heads);
+    relative_attention_bias.emplace(w.at("relative_attention_bias"), config.relative_attention_num_buckets,
+                                    config.num_heads);
   }
 }
 
@@ -105,8 +104,7 @@ T5FeedForward::T5FeedForward(const T5Config& config, const Weights& w)
 }
 
 Tensor T5FeedForward::forward(const Tensor& x) const {
-  const Tensor inner =
-      wi ? act(wi->forward(x)) : act(wi_0->forward(x)) * wi_1->forward(x);  // [B, L, d_ff]
+  const Tensor inner = wi ? act(wi->forward(x)) : act(wi_0->forward(x)) * wi_1->forward(x);  // [B, L, d_ff]
   return wo.forward(inner.to(wo.weight.scalar_type()));
 }
 
@@ -133,11 +131,10 @@ Tensor T5Encoder::position_buckets(int64_t length, c10::Device device) const {
   const Tensor far = at::abs(distance);
   // In fp32 and with these operations, as the reference: at distances that are powers of two the
   // result lies on an integer, and a last-bit difference would be another bucket.
-  const double log_range = std::log(static_cast<double>(config.relative_attention_max_distance) /
-                                    static_cast<double>(exact));
+  const double log_range =
+      std::log(static_cast<double>(config.relative_attention_max_distance) / static_cast<double>(exact));
   const Tensor logarithmic =
-      (at::log(far.to(c10::kFloat) / exact) / log_range * (per_sign - exact)).to(c10::kLong) +
-      exact;
+      (at::log(far.to(c10::kFloat) / exact) / log_range * (per_sign - exact)).to(c10::kLong) + exact;
   const Tensor capped = at::minimum(logarithmic, at::full_like(logarithmic, per_sign - 1));
   return (distance > 0).to(c10::kLong) * per_sign + at::where(far < exact, far, capped);
 }
@@ -147,19 +144,16 @@ Tensor T5Encoder::forward(const Tensor& ids, const std::optional<Tensor>& mask) 
   const c10::ScalarType dtype = x.scalar_type();
   const int64_t length = ids.size(1);
   const Tensor buckets = position_buckets(length, ids.device());
-  std::optional<Tensor>
-      padding;  // [B, 1, 1, L], 0 or the lowest number: a row of nothing but padding stays finite
+  std::optional<Tensor> padding;  // [B, 1, 1, L], 0 or the lowest number: a row of nothing but padding stays finite
   if (mask) {
-    const double lowest =
-        dtype == c10::kHalf ? -65504.0 : static_cast<double>(std::numeric_limits<float>::lowest());
+    const double lowest = dtype == c10::kHalf ? -65504.0 : static_cast<double>(std::numeric_limits<float>::lowest());
     padding = at::zeros({mask->size(0), 1, 1, length}, x.options())
                   .masked_fill((*mask == 0).view({mask->size(0), 1, 1, length}), lowest);
   }
   Tensor bias;  // [B or 1, N, L, L]
   for (const T5Block& block : blocks) {
     if (block.attention.relative_attention_bias) {
-      bias =
-          block.attention.relative_attention_bias->forward(buckets).permute({2, 0, 1}).unsqueeze(0);
+      bias = block.attention.relative_attention_bias->forward(buckets).permute({2, 0, 1}).unsqueeze(0);
       if (padding) bias = bias + *padding;
     }
     x = x + block.attention.forward(block.attention_norm.forward(x), bias);
@@ -172,8 +166,7 @@ WeightStore::Rename t5_rename(const io::TensorFile& file) {
   const bool has_shared = file.tensors().contains("shared.weight");
   return [has_shared](const std::string& stored) -> std::string {
     if (stored.starts_with("decoder.") || stored == "lm_head.weight") return {};
-    if (stored == "encoder.embed_tokens.weight")
-      return has_shared ? std::string() : "shared.weight";
+    if (stored == "encoder.embed_tokens.weight") return has_shared ? std::string() : "shared.weight";
     return stored;
   };
 }

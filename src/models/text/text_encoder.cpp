@@ -27,8 +27,7 @@ namespace t2v::models::text {
 class TextNetwork {
  public:
   virtual ~TextNetwork() = default;
-  virtual Tensor forward(const Tensor& ids, const std::optional<Tensor>& mask,
-                         int64_t clip_skip) const = 0;
+  virtual Tensor forward(const Tensor& ids, const std::optional<Tensor>& mask, int64_t clip_skip) const = 0;
 
   struct Facts {
     int64_t width = 0, rows = 0;
@@ -51,8 +50,7 @@ class ClipNetwork final : public TextNetwork {
              .use_mask = config.get_bool("use_attention_mask", false),
              .where = config.where()};
   }
-  Tensor forward(const Tensor& ids, const std::optional<Tensor>& mask,
-                 int64_t clip_skip) const override {
+  Tensor forward(const Tensor& ids, const std::optional<Tensor>& mask, int64_t clip_skip) const override {
     return model_.forward(ids, clip_skip, mask);
   }
 
@@ -62,19 +60,16 @@ class ClipNetwork final : public TextNetwork {
 
 class T5Network final : public TextNetwork {
  public:
-  T5Network(const io::Config& config, const Weights& w, bool is_umt5)
-      : model_(T5Config::from(config, is_umt5), w) {
+  T5Network(const io::Config& config, const Weights& w, bool is_umt5) : model_(T5Config::from(config, is_umt5), w) {
     facts = {.width = model_.config.d_model,
              .rows = model_.config.vocab_size,
              .use_mask = config.get_bool("use_attention_mask", false),
              .where = config.where()};
   }
-  Tensor forward(const Tensor& ids, const std::optional<Tensor>& mask,
-                 int64_t clip_skip) const override {
+  Tensor forward(const Tensor& ids, const std::optional<Tensor>& mask, int64_t clip_skip) const override {
     if (clip_skip != 0) {
       throw Error(ErrorCode::unsupported,
-                  "clip_skip: this model's text encoder is a T5: wanted 0, got " +
-                      std::to_string(clip_skip));
+                  "clip_skip: this model's text encoder is a T5: wanted 0, got " + std::to_string(clip_skip));
     }
     return model_.forward(ids, mask);
   }
@@ -96,11 +91,10 @@ struct Row {
   WeightStore::Rename (*rename)(const io::TensorFile&);
 };
 
-constexpr std::array<Row, 4> kRows{
-    {{"CLIPTextModel", make<ClipNetwork, false>, clip_rename},
-     {"CLIPTextModelWithProjection", make<ClipNetwork, true>, clip_rename},
-     {"T5EncoderModel", make<T5Network, false>, t5_rename},
-     {"UMT5EncoderModel", make<T5Network, true>, t5_rename}}};
+constexpr std::array<Row, 4> kRows{{{"CLIPTextModel", make<ClipNetwork, false>, clip_rename},
+                                    {"CLIPTextModelWithProjection", make<ClipNetwork, true>, clip_rename},
+                                    {"T5EncoderModel", make<T5Network, false>, t5_rename},
+                                    {"UMT5EncoderModel", make<T5Network, true>, t5_rename}}};
 
 const Row& row_of(const io::Component& encoder) {
   std::vector<std::string> known;
@@ -109,13 +103,11 @@ const Row& row_of(const io::Component& encoder) {
     known.emplace_back(row.class_name);
   }
   throw Error(ErrorCode::unsupported,
-              "text encoder not supported: " + encoder.path.string() + ": class '" +
-                  encoder.class_name + "'",
+              "text encoder not supported: " + encoder.path.string() + ": class '" + encoder.class_name + "'",
               did_you_mean(encoder.class_name, known));
 }
 
-std::unique_ptr<TextNetwork> load_network(const io::Component& encoder,
-                                          const Placement& placement,
+std::unique_ptr<TextNetwork> load_network(const io::Component& encoder, const Placement& placement,
                                           std::shared_ptr<const WeightOverlay> overlay) {
   const Row& row = row_of(encoder);
   const auto file = encoder.weights();
@@ -139,8 +131,7 @@ std::string shortened(const std::string& text) {
 
 }  // namespace
 
-TextEncoder::TextEncoder(const io::Component& tokenizer, const io::Component& encoder,
-                         const Placement& placement,
+TextEncoder::TextEncoder(const io::Component& tokenizer, const io::Component& encoder, const Placement& placement,
                          std::shared_ptr<const WeightOverlay> overlay)
     : placement_(placement),
       component_(encoder),
@@ -160,8 +151,8 @@ TextEmbedding TextEncoder::encode(std::string_view prompt, const EncodeOptions& 
   TextEmbedding out;
   out.tokens = tokenizer_->encode(prompt, options.max_length);
   if (!out.tokens.truncated.empty()) {
-    log::warn("prompt: longer than the {} tokens this model reads; cut off: \"{}\"",
-              out.tokens.ids.size(), shortened(out.tokens.truncated));
+    log::warn("prompt: longer than the {} tokens this model reads; cut off: \"{}\"", out.tokens.ids.size(),
+              shortened(out.tokens.truncated));
   }
   out.hidden = run(out.tokens.ids, out.tokens.mask, options);
   return out;
@@ -172,16 +163,15 @@ Tensor TextEncoder::run(const std::vector<int64_t>& ids, const std::vector<uint8
   const auto& facts = network_->facts;
   const auto length = static_cast<int64_t>(ids.size());
   if (facts.max_positions > 0 && length > facts.max_positions) {
-    throw Error(ErrorCode::bad_input,
-                "bad checkpoint: " + facts.where + ": wanted a tokenizer of at most " +
-                    std::to_string(facts.max_positions) +
-                    " tokens (max_position_embeddings), got " + std::to_string(length));
+    throw Error(ErrorCode::bad_input, "bad checkpoint: " + facts.where + ": wanted a tokenizer of at most " +
+                                          std::to_string(facts.max_positions) +
+                                          " tokens (max_position_embeddings), got " + std::to_string(length));
   }
   const int64_t largest = *std::ranges::max_element(ids);
   if (largest >= facts.rows) {
     throw Error(ErrorCode::bad_input,
-                "bad checkpoint: " + facts.where + ": wanted token ids below vocab_size " +
-                    std::to_string(facts.rows) + ", got " + std::to_string(largest),
+                "bad checkpoint: " + facts.where + ": wanted token ids below vocab_size " + std::to_string(facts.rows) +
+                    ", got " + std::to_string(largest),
                 "tokenizer and text encoder are of different models");
   }
   const auto on_device = [&](const std::vector<int64_t>& values) {
@@ -203,7 +193,8 @@ Tensor TextEncoder::run(const std::vector<int64_t>& ids, const std::vector<uint8
 Tensor TextEncoder::encode_chunk(const t2v::text::PromptChunk& chunk, int64_t clip_skip) const {
   const Tensor hidden = run(chunk.ids, chunk.mask, EncodeOptions{.clip_skip = clip_skip});  // [1, L, D]
   if (!chunk.has_weights) return hidden;
-  const Tensor weights = at::tensor(chunk.weights, at::TensorOptions(c10::kFloat)).view({1, -1, 1}).to(placement_.device);
+  const Tensor weights =
+      at::tensor(chunk.weights, at::TensorOptions(c10::kFloat)).view({1, -1, 1}).to(placement_.device);
   const Tensor before = hidden.to(c10::kFloat);
   Tensor after = before * weights;
   if (network_->facts.max_positions > 0) {  // CLIP
@@ -215,7 +206,8 @@ Tensor TextEncoder::encode_chunk(const t2v::text::PromptChunk& chunk, int64_t cl
 
 std::vector<Tensor> TextEncoder::encode_chunks(const PromptText& text, t2v::text::PromptSyntax syntax) const {
   const auto parts = t2v::text::parse_prompt(text.text, syntax);
-  const bool has_weights = std::ranges::any_of(parts, [](const auto& part) { return part.weight != 1 || part.begins_chunk; });
+  const bool has_weights =
+      std::ranges::any_of(parts, [](const auto& part) { return part.weight != 1 || part.begins_chunk; });
   const bool reads_chunks = tokenizer_->frame().begin >= 0 && syntax != t2v::text::PromptSyntax::plain;
   if (reads_chunks) {
     std::vector<Tensor> states;

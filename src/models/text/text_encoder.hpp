@@ -29,8 +29,7 @@ struct TextEmbedding {
 struct EncodeOptions {
   int64_t clip_skip = 0;   // diffusers meaning; CLIP only
   int64_t max_length = 0;  // 0: model_max_length of the tokenizer's config
-  bool use_mask =
-      false;  // keep padding out of the attention; true as well if the encoder's config says so
+  bool use_mask = false;   // keep padding out of the attention; true as well if the encoder's config says so
 };
 
 /// One of the texts of a run.
@@ -47,8 +46,7 @@ class TextEncoder {
   /// Classes: CLIPTextModel, CLIPTextModelWithProjection, T5EncoderModel, UMT5EncoderModel. Throws
   /// Error{unsupported} for others, Error{bad_input} for files that don't fit their config.
   /// `overlay` changes the weights while they load (see models/lora).
-  TextEncoder(const io::Component& tokenizer, const io::Component& encoder,
-              const Placement& placement,
+  TextEncoder(const io::Component& tokenizer, const io::Component& encoder, const Placement& placement,
               std::shared_ptr<const WeightOverlay> overlay = nullptr);
   ~TextEncoder();
 
@@ -61,9 +59,9 @@ class TextEncoder {
 
   /// Texts of any length, with weights where `syntax` says so, as one batch: [N, L, D]. CLIP reads a long one in chunks
   /// whose states lie one after the other on L; shorter texts get empty chunks. A text without weights that fits gives
-  /// exactly encode()'s states. The weights multiply the states; CLIP's are then brought back to their mean before, chunk
-  /// by chunk, as AUTOMATIC1111's web UI does (modules/sd_emphasis.py EmphasisOriginal); T5's, whose mean is near zero,
-  /// are not (nor in sd_embed, embedding_funcs.py get_weighted_text_embeddings_sd3).
+  /// exactly encode()'s states. The weights multiply the states; CLIP's are then brought back to their mean before,
+  /// chunk by chunk, as AUTOMATIC1111's web UI does (modules/sd_emphasis.py EmphasisOriginal); T5's, whose mean is near
+  /// zero, are not (nor in sd_embed, embedding_funcs.py get_weighted_text_embeddings_sd3).
   at::Tensor encode_batch(std::span<const PromptText> texts, t2v::text::PromptSyntax syntax) const;
 
   int64_t width() const;  ///< D
@@ -74,7 +72,7 @@ class TextEncoder {
   std::vector<at::Tensor> encode_chunks(const PromptText& text, t2v::text::PromptSyntax syntax) const;
 
   Placement placement_;
-  io::Component component_;                        // kept with the overlay to load it once more, in fp32
+  io::Component component_;  // kept with the overlay to load it once more, in fp32
   std::shared_ptr<const WeightOverlay> overlay_;
   std::unique_ptr<t2v::text::Tokenizer> tokenizer_;
   std::unique_ptr<TextNetwork> network_;
@@ -84,8 +82,8 @@ class TextEncoder {
 WeightStore header_store(const io::Component& encoder);
 
 /// Parameters of the network that the component's config describes. Reads names and shapes only; throws
-/// Error{bad_input} where they don't fit the config, or where the states are not `width` numbers wide, as the network that
-/// attends to them wants.
+/// Error{bad_input} where they don't fit the config, or where the states are not `width` numbers wide, as the network
+/// that attends to them wants.
 int64_t count_parameters(const io::Component& encoder, int64_t width);
 
 }  // namespace t2v::models::text

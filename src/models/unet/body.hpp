@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The U shape that all denoising UNets here share (Ronneberger et al. 2015, arXiv 1505.04597; Ho et al. 2020): levels of
-// layers on the way down, a middle, and levels on the way up that take the outputs of the way down as further input.
+// The U shape that all denoising UNets here share (Ronneberger et al. 2015, arXiv 1505.04597; Ho et al. 2020): levels
+// of layers on the way down, a middle, and levels on the way up that take the outputs of the way down as further input.
 // What a layer is belongs to the network: a struct with forward(x, given) on [B*F, C, H, W].
 #pragma once
 

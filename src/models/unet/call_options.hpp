@@ -12,8 +12,8 @@
 namespace t2v::models::unet {
 
 struct CallOptions {
-  DeepFeature* deep = nullptr;          ///< features to keep or to use again, see feature_cache.hpp
-  engine::StepGraph* graph = nullptr;   ///< records what is the same in every step
+  DeepFeature* deep = nullptr;         ///< features to keep or to use again, see feature_cache.hpp
+  engine::StepGraph* graph = nullptr;  ///< records what is the same in every step
 
   /// work(inputs), replayed where it was recorded. Calls that keep features are not.
   at::Tensor run(const std::vector<at::Tensor>& inputs, const engine::StepGraph::Work& work) const {

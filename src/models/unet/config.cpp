@@ -137,7 +137,8 @@ MotionConfig read_unet_motion(const io::Config& config, size_t levels) {
   MotionConfig m;
   m.depth = per_level(config, "temporal_transformer_layers_per_block", levels, 1, kMaxLayers);
   m.heads = per_level(config, "motion_num_attention_heads", levels, 8, kMaxHeads);
-  m.mid_depth = config.get_ints("temporal_transformer_layers_per_mid_block", 1, std::vector<int64_t>{1}, 1, kMaxLayers)[0];
+  m.mid_depth =
+      config.get_ints("temporal_transformer_layers_per_mid_block", 1, std::vector<int64_t>{1}, 1, kMaxLayers)[0];
   m.max_frames = config.get_int("motion_max_seq_length", m.max_frames, 1, kMaxFrames);
   m.use_mid_block = config.get_bool("use_motion_mid_block", m.use_mid_block);
   return m;
@@ -175,8 +176,7 @@ UNet2DConfig UNet2DConfig::from(const io::Config& config) {
   c.block_out_channels = channels_of(config, c.block_out_channels);
   const size_t levels = c.block_out_channels.size();
   const std::string down = "CrossAttnDown" + kind, up = "CrossAttnUp" + kind;
-  c.down_attention =
-      attention_of(config, "down_block_types", "Down" + kind, {down, down, down, "Down" + kind}, levels);
+  c.down_attention = attention_of(config, "down_block_types", "Down" + kind, {down, down, down, "Down" + kind}, levels);
   c.up_attention = attention_of(config, "up_block_types", "Up" + kind, {"Up" + kind, up, up, up}, levels);
   c.layers_per_block = per_level(config, "layers_per_block", levels, 2, kMaxLayers);
   c.transformer_layers = per_level(config, "transformer_layers_per_block", levels, 1, kMaxLayers);
@@ -204,7 +204,8 @@ UNet2DConfig UNet2DConfig::from(const io::Config& config) {
 }
 
 void UNet2DConfig::add_motion(MotionConfig adapter, const std::string& where) {
-  const auto mismatch = [&](const std::string& what, const std::vector<int64_t>& wanted, const std::vector<int64_t>& got) {
+  const auto mismatch = [&](const std::string& what, const std::vector<int64_t>& wanted,
+                            const std::vector<int64_t>& got) {
     throw Error(ErrorCode::bad_input,
                 "motion module does not fit: " + where + ": " + what + ": wanted " + join_ints(wanted) +
                     " as in the model's UNet, got " + join_ints(got),

@@ -20,8 +20,8 @@ struct MotionConfig {
   std::vector<int64_t> depth;     // transformer blocks of a module
   std::vector<int64_t> heads;
   int64_t mid_depth = 1;
-  int64_t max_frames = 32;        // motion_max_seq_length: 24 in v1, 32 in v2 and v3
-  bool use_mid_block = true;      // v2 only
+  int64_t max_frames = 32;    // motion_max_seq_length: 24 in v1, 32 in v2 and v3
+  bool use_mid_block = true;  // v2 only
 
   /// A MotionAdapter's config.json.
   static MotionConfig from_adapter(const io::Config& config);

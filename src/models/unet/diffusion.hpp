@@ -23,10 +23,10 @@ namespace t2v::models::unet {
 struct Variant {
   std::string family;
   std::string pipeline_class;
-  bool is_video = false;                 ///< latents are [1, C, F, h, w]; else one picture, [1, C, h, w]
-  UNet2DConfig unet;                     ///< with motion modules in place
+  bool is_video = false;                      ///< latents are [1, C, F, h, w]; else one picture, [1, C, h, w]
+  UNet2DConfig unet;                          ///< with motion modules in place
   std::optional<io::Component> adapter = {};  ///< where motion modules lie when not in the UNet's own file
-  io::Config scheduler;                  ///< what a run starts from when the request names nothing
+  io::Config scheduler;                       ///< what a run starts from when the request names nothing
   int64_t frames = 1, steps = 50;
   double cfg_scale = 7.5;
 };

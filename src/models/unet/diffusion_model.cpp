@@ -97,10 +97,10 @@ void DiffusionModel::count_parts() {
 void DiffusionModel::read_defaults() {
   const UNet2DConfig& unet = variant_.unet;
   if (unet.in_channels != vae_shapes_->latent_space().channels) {
-    throw Error(ErrorCode::unsupported, "unsupported UNet: " + checkpoint_.path().string() + ": in_channels: wanted the " +
-                                            std::to_string(vae_shapes_->latent_space().channels) +
-                                            " channels of the latents, got " + std::to_string(unet.in_channels) +
-                                            " (an inpainting, depth or editing model)");
+    throw Error(ErrorCode::unsupported,
+                "unsupported UNet: " + checkpoint_.path().string() + ": in_channels: wanted the " +
+                    std::to_string(vae_shapes_->latent_space().channels) + " channels of the latents, got " +
+                    std::to_string(unet.in_channels) + " (an inpainting, depth or editing model)");
   }
   info_.name = checkpoint_.path().filename().string();
   info_.family = variant_.family;
@@ -173,12 +173,11 @@ void DiffusionModel::plan_costs(Plan& plan) const {
   memory.denoise_peak = scaled(call.peak_bytes, placement_.dtype) + window_bytes(plan);
   memory.decode_peak = scaled(decode.peak_bytes, vae_placement_.dtype);
   const c10::Device device = placement_.device;
-  memory.total_peak =
-      process_peak(memory.weights,
-                   {{text_bytes_, 0},
-                    {unet_bytes_, scaled(call.taken_on(device), placement_.dtype) + window_bytes(plan)},
-                    {vae_bytes_, scaled(decode.taken_on(device), vae_placement_.dtype)}},
-                   options_.keep_networks);
+  memory.total_peak = process_peak(memory.weights,
+                                   {{text_bytes_, 0},
+                                    {unet_bytes_, scaled(call.taken_on(device), placement_.dtype) + window_bytes(plan)},
+                                    {vae_bytes_, scaled(decode.taken_on(device), vae_placement_.dtype)}},
+                                   options_.keep_networks);
   plan.denoise_flops = call.flops;
   plan.decode_flops = decode.flops / chunk;
 }
@@ -207,8 +206,10 @@ std::unique_ptr<Pipeline> DiffusionModel::load(Progress& progress, Parts parts) 
                   }};
   networks.embeds_guidance = variant_.unet.time_cond_proj_dim.has_value();
   networks.keep = options_.keep_networks;
-  if (parts == Parts::decoder) engine::load_networks(progress, networks.vae);
-  else if (networks.keep) engine::load_networks(progress, networks.text_encoder, networks.unet, networks.vae);
+  if (parts == Parts::decoder)
+    engine::load_networks(progress, networks.vae);
+  else if (networks.keep)
+    engine::load_networks(progress, networks.text_encoder, networks.unet, networks.vae);
   return std::make_unique<DiffusionPipeline>(std::move(networks), variant_.scheduler, placement_, vae_placement_);
 }
 

@@ -20,8 +20,8 @@ namespace t2v::models::unet {
 
 namespace {
 
-/// UNet, prompt and guidance as one Denoiser. The state is [1, C, F, h, w], the shape in which AnimateDiffPipeline hands
-/// latents to its scheduler; with one frame its noise is that of an image's [1, C, h, w].
+/// UNet, prompt and guidance as one Denoiser. The state is [1, C, F, h, w], the shape in which AnimateDiffPipeline
+/// hands latents to its scheduler; with one frame its noise is that of an image's [1, C, h, w].
 class GuidedUNet final : public sampling::Denoiser {
  public:
   /// Consistency models that were distilled with guidance take its scale as an input and run unguided.
@@ -51,7 +51,8 @@ class GuidedUNet final : public sampling::Denoiser {
     if (guidance_) guidance = guidance_->to(dtype);
     const at::Tensor& states = shown_.states(step.frames, guided, dtype);
     const nn::ContextKeys::Scope scope(shown_.keys, states);
-    const at::Tensor output = unet_.get().forward(input, step.timestep, states, guidance, {features_.at(step), &graph_});
+    const at::Tensor output =
+        unet_.get().forward(input, step.timestep, states, guidance, {features_.at(step), &graph_});
     if (!guided) return output;
     const auto halves = output.chunk(2, 0);
     const at::Tensor guided_output = sampling::combine_cfg(halves[0], halves[1], cfg_scale_);
@@ -100,8 +101,12 @@ Latents DiffusionPipeline::denoise(const Plan& plan, Progress& progress) {
   Rng rng = run_rng(request, placement_);
   GuidedUNet denoiser(networks_.unet, text, request);
   constexpr int64_t kFrameDim = 2;
-  const ClipRun run{.plan = plan, .scheduler = scheduler_config_, .denoiser = denoiser, .frame_dim = kFrameDim,
-                    .rng = rng, .progress = progress};
+  const ClipRun run{.plan = plan,
+                    .scheduler = scheduler_config_,
+                    .denoiser = denoiser,
+                    .frame_dim = kFrameDim,
+                    .rng = rng,
+                    .progress = progress};
   const at::Tensor clip = sample_clip(run, {with_frames(initial_noise(plan, kFrameDim, placement_, rng)), {}});
   if (!networks_.keep) networks_.unet.release();
   return engine::to_latents(clip.reshape(plan.latent_shape));

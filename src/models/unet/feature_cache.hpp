@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// DeepCache (Ma et al. 2023, arXiv 2312.00858): the deep layers of a UNet change little from one step to the next, so what
-// they made is used again in the steps between. Here with the paper's shallowest branch: the steps between run what stands
-// before the way down and the very last layer of the way up.
+// DeepCache (Ma et al. 2023, arXiv 2312.00858): the deep layers of a UNet change little from one step to the next, so
+// what they made is used again in the steps between. Here with the paper's shallowest branch: the steps between run
+// what stands before the way down and the very last layer of the way up.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@ namespace t2v::models::unet {
 
 /// What enters the last layer, kept from a step that ran them all.
 struct DeepFeature {
-  at::Tensor kept;      // [B*F, C, H, W]; undefined: none yet
-  bool reuse = false;   // in this call, where `kept` fits its input
+  at::Tensor kept;     // [B*F, C, H, W]; undefined: none yet
+  bool reuse = false;  // in this call, where `kept` fits its input
 
   bool fits(const at::Tensor& x) const;
 };

@@ -50,9 +50,8 @@ nn::TransformerTemporalOptions motion_options(const UNet2DConfig& c, size_t leve
 /// `w` and `motion` are the same block in the two places weights may lie.
 ImageLayer make_layer(const UNet2DConfig& c, size_t level, bool has_attention, const Weights& w, const Weights& motion,
                       const LayerChannels& channels) {
-  ImageLayer layer{nn::ResnetBlock2D(w.at("resnets").at(channels.index), resnet_options(c, channels.in, channels.out)),
-                   {},
-                   {}};
+  ImageLayer layer{
+      nn::ResnetBlock2D(w.at("resnets").at(channels.index), resnet_options(c, channels.in, channels.out)), {}, {}};
   if (has_attention) layer.attention.emplace(w.at("attentions").at(channels.index), attention_options(c, level));
   if (c.motion) {
     layer.motion.emplace(motion.at("motion_modules").at(channels.index),
@@ -71,13 +70,13 @@ std::vector<DownBlock<ImageLayer>> down_blocks(const UNet2DConfig& c, const Weig
 }
 
 std::vector<UpBlock<ImageLayer>> up_blocks(const UNet2DConfig& c, const Weights& w, const Weights& motion) {
-  return make_up_blocks<ImageLayer>(
-      w.at("up_blocks"), c.block_out_channels, c.layers_per_block,
-      [&](size_t level, const Weights& block, const LayerChannels& channels) {
-        const size_t from_below = c.block_out_channels.size() - 1 - level;
-        return make_layer(c, level, c.up_attention[from_below], block,
-                          motion.at("up_blocks").at(static_cast<int64_t>(from_below)), channels);
-      });
+  return make_up_blocks<ImageLayer>(w.at("up_blocks"), c.block_out_channels, c.layers_per_block,
+                                    [&](size_t level, const Weights& block, const LayerChannels& channels) {
+                                      const size_t from_below = c.block_out_channels.size() - 1 - level;
+                                      return make_layer(c, level, c.up_attention[from_below], block,
+                                                        motion.at("up_blocks").at(static_cast<int64_t>(from_below)),
+                                                        channels);
+                                    });
 }
 
 ImageMiddle middle(const UNet2DConfig& c, const Weights& w, const Weights& motion) {
@@ -122,9 +121,10 @@ UNet2DConditionModel::UNet2DConditionModel(const UNet2DConfig& c, const Weights&
 
 Tensor UNet2DConditionModel::embed_time(std::span<const double> timesteps,
                                         const std::optional<Tensor>& timestep_cond) const {
-  const Tensor sinusoids = nn::timesteps(timesteps, {.channels = config_.block_out_channels[0],
-                                                     .flip_sin_to_cos = config_.flip_sin_to_cos,
-                                                     .downscale_freq_shift = config_.freq_shift},
+  const Tensor sinusoids = nn::timesteps(timesteps,
+                                         {.channels = config_.block_out_channels[0],
+                                          .flip_sin_to_cos = config_.flip_sin_to_cos,
+                                          .downscale_freq_shift = config_.freq_shift},
                                          conv_in_.weight.device());
   return time_embedding_.forward(sinusoids.to(conv_in_.weight.scalar_type()), timestep_cond);  // [B, T]
 }

@@ -27,8 +27,8 @@ namespace t2v::models::unet {
 struct ImageLayer {
   Tensor forward(const Tensor& x, const Conditioning& given) const;  // [B*F, C, H, W] -> [B*F, C', H, W]
 
-  nn::ResnetBlock2D resnet;                          // resnets.{index}
-  std::optional<nn::Transformer2DModel> attention;   // attentions.{index}
+  nn::ResnetBlock2D resnet;                            // resnets.{index}
+  std::optional<nn::Transformer2DModel> attention;     // attentions.{index}
   std::optional<nn::TransformerTemporalModel> motion;  // motion_modules.{index}
 };
 
@@ -41,8 +41,8 @@ struct ImageMiddle {
 
 class UNet2DConditionModel {
  public:
-  /// `motion_weights`: where motion modules are kept. In a UNetMotionModel's own file they lie between the other weights;
-  /// a motion adapter is a file of its own.
+  /// `motion_weights`: where motion modules are kept. In a UNetMotionModel's own file they lie between the other
+  /// weights; a motion adapter is a file of its own.
   UNet2DConditionModel(const UNet2DConfig& config, const Weights& w, const Weights& motion_weights);
   UNet2DConditionModel(const UNet2DConfig& config, const Weights& w) : UNet2DConditionModel(config, w, w) {}
 

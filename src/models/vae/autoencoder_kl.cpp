@@ -26,12 +26,12 @@ AutoencoderKL::AutoencoderKL(const AutoencoderKLConfig& c, const Weights& w)
       encoder_(w.at("encoder"), c),
       decoder_(w.at("decoder"), c) {
   if (c.use_quant_conv) {
-    quant_conv_.emplace(w.at("quant_conv"), nn::Conv2dOptions{.in_channels = 2 * c.latent_channels,
-                                                              .out_channels = 2 * c.latent_channels});
+    quant_conv_.emplace(w.at("quant_conv"),
+                        nn::Conv2dOptions{.in_channels = 2 * c.latent_channels, .out_channels = 2 * c.latent_channels});
   }
   if (c.use_post_quant_conv) {
-    post_quant_conv_.emplace(w.at("post_quant_conv"), nn::Conv2dOptions{.in_channels = c.latent_channels,
-                                                                        .out_channels = c.latent_channels});
+    post_quant_conv_.emplace(w.at("post_quant_conv"),
+                             nn::Conv2dOptions{.in_channels = c.latent_channels, .out_channels = c.latent_channels});
   }
 }
 

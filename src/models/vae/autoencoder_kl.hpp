@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The image autoencoder of latent diffusion (Rombach et al. 2022, arXiv 2112.10752; Kingma and Welling 2014): every frame
-// is an image of its own. diffusers 0.42 models/autoencoders/autoencoder_kl.py AutoencoderKL.
+// The image autoencoder of latent diffusion (Rombach et al. 2022, arXiv 2112.10752; Kingma and Welling 2014): every
+// frame is an image of its own. diffusers 0.42 models/autoencoders/autoencoder_kl.py AutoencoderKL.
 #pragma once
 
 #include <optional>

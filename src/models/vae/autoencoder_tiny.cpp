@@ -41,7 +41,8 @@ void check_levels(const io::Config& config, const std::string& half, const std::
   }
   if (blocks.size() != channels.size()) {
     refuse(ErrorCode::bad_input, config, "num_" + half + "_blocks",
-           std::to_string(channels.size()) + " entries, one for each of " + channels_key, std::to_string(blocks.size()));
+           std::to_string(channels.size()) + " entries, one for each of " + channels_key,
+           std::to_string(blocks.size()));
   }
 }
 
@@ -142,7 +143,8 @@ std::vector<AutoencoderTiny::Level> AutoencoderTiny::decoder_levels(const Autoen
     auto blocks = take_blocks(w, index, c.num_decoder_blocks[i], channels, nn::activation(c.act_fn, "act_fn"));
     const bool is_last = i + 1 == c.num_decoder_blocks.size();
     if (!is_last) ++index;  // the doubling, which has no weights
-    levels.push_back({std::move(blocks), nn::Conv2d(w.at(index), is_last ? conv3x3(channels, c.out_channels) : doubling)});
+    levels.push_back(
+        {std::move(blocks), nn::Conv2d(w.at(index), is_last ? conv3x3(channels, c.out_channels) : doubling)});
     ++index;
   }
   return levels;

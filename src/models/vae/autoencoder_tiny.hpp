@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// TAESD: a distilled autoencoder that decodes some ten times as fast as the one it was taught by, a little less sharply.
-// diffusers 0.42 models/autoencoders/autoencoder_tiny.py AutoencoderTiny, vae.py EncoderTiny and DecoderTiny,
+// TAESD: a distilled autoencoder that decodes some ten times as fast as the one it was taught by, a little less
+// sharply. diffusers 0.42 models/autoencoders/autoencoder_tiny.py AutoencoderTiny, vae.py EncoderTiny and DecoderTiny,
 // unet_2d_blocks.py AutoencoderTinyBlock. Its latents are those of the diffusion model: nothing is scaled or drawn.
 #pragma once
 
@@ -18,8 +18,8 @@
 
 namespace t2v::models::vae {
 
-/// vae/config.json with the names and defaults of diffusers. Its latent_magnitude and latent_shift are for latents stored
-/// as bytes, which we never do.
+/// vae/config.json with the names and defaults of diffusers. Its latent_magnitude and latent_shift are for latents
+/// stored as bytes, which we never do.
 struct AutoencoderTinyConfig {
   int64_t in_channels = 3;
   int64_t out_channels = 3;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two halves of an image autoencoder. diffusers 0.42 models/autoencoders/vae.py Encoder and Decoder, with the blocks
-// DownEncoderBlock2D, UpDecoderBlock2D and UNetMidBlock2D of models/unets/unet_2d_blocks.py.
+// The two halves of an image autoencoder. diffusers 0.42 models/autoencoders/vae.py Encoder and Decoder, with the
+// blocks DownEncoderBlock2D, UpDecoderBlock2D and UNetMidBlock2D of models/unets/unet_2d_blocks.py.
 #pragma once
 
 #include <optional>

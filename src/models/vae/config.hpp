@@ -20,10 +20,10 @@ struct AutoencoderKLConfig {
   std::string act_fn = "silu";
   int64_t latent_channels = 4;
   int64_t norm_num_groups = 32;
-  int64_t sample_size = 32;          // side of a tile in pixels, when tiling
-  double scaling_factor = 0.18215;   // 1 / standard deviation of the latents; older files lack the key
-  double shift_factor = 0.0;         // added after unscaling; null in most files
-  bool force_upcast = true;          // the weights overflow in fp16: compute in fp32
+  int64_t sample_size = 32;         // side of a tile in pixels, when tiling
+  double scaling_factor = 0.18215;  // 1 / standard deviation of the latents; older files lack the key
+  double shift_factor = 0.0;        // added after unscaling; null in most files
+  bool force_upcast = true;         // the weights overflow in fp16: compute in fp32
   bool use_quant_conv = true;
   bool use_post_quant_conv = true;
   bool mid_block_add_attention = true;

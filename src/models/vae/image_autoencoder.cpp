@@ -17,8 +17,8 @@ namespace t2v::models::vae {
 namespace {
 
 [[noreturn]] void refuse(const io::Component& component, const std::string& wanted, const std::string& got) {
-  throw Error(ErrorCode::unsupported, "unsupported autoencoder: " + component.path.string() + ": wanted " + wanted +
-                                          ", got " + got);
+  throw Error(ErrorCode::unsupported,
+              "unsupported autoencoder: " + component.path.string() + ": wanted " + wanted + ", got " + got);
 }
 
 std::string named(const io::Component& component) {

@@ -56,8 +56,8 @@ class ImageAutoencoder {
   LatentSpace latents_;
 };
 
-/// Of the component's class, whose weights `w` are. Error{unsupported} for a class that is none of ours, and for pictures
-/// that are not of three colours.
+/// Of the component's class, whose weights `w` are. Error{unsupported} for a class that is none of ours, and for
+/// pictures that are not of three colours.
 std::unique_ptr<ImageAutoencoder> image_autoencoder(const io::Component& component, const Weights& w);
 /// Reads config and weights. Error{bad_input} for missing, misshaped and unused tensors.
 std::unique_ptr<ImageAutoencoder> load(const io::Component& component, const Placement& placement);

@@ -53,8 +53,8 @@ std::vector<TemporalDecoder::UpBlock> up_blocks(const Weights& w, const Autoenco
 
 TemporalDecoder::TemporalDecoder(const Weights& w, const AutoencoderKLConfig& c)
     : conv_in(w.at("conv_in"), conv3x3(c.latent_channels, c.block_out_channels.back())),
-      mid_resnets(resnets(w.at("mid_block"), c.layers_per_block, c.block_out_channels.back(),
-                          c.block_out_channels.back())),
+      mid_resnets(
+          resnets(w.at("mid_block"), c.layers_per_block, c.block_out_channels.back(), c.block_out_channels.back())),
       mid_attention(w.at("mid_block.attentions.0"), c.block_out_channels.back(), kGroups),
       up_blocks(vae::up_blocks(w.at("up_blocks"), c)),
       conv_norm_out(w.at("conv_norm_out"), kGroups, c.block_out_channels.front(), kSpatialEps),
@@ -131,8 +131,8 @@ Tensor AutoencoderKLTemporalDecoder::unscale(const Tensor& latents) const {
 std::unique_ptr<AutoencoderKLTemporalDecoder> load_temporal_decoder(const io::Component& component,
                                                                     const Placement& placement) {
   WeightStore store(component.weights(), placement, rename_old_attention);
-  auto network = std::make_unique<AutoencoderKLTemporalDecoder>(temporal_decoder_config(component.config()),
-                                                                store.root());
+  auto network =
+      std::make_unique<AutoencoderKLTemporalDecoder>(temporal_decoder_config(component.config()), store.root());
   store.expect_all_taken();
   if (placement.dtype != c10::kFloat) {
     network->load_fp32 = [component, device = placement.device] {

@@ -30,7 +30,8 @@ void blend(const Tensor& before, Tensor& tile, int64_t dim, int64_t extent) {
   }
   std::vector<int64_t> along(4, 1);
   along[static_cast<size_t>(dim)] = extent;
-  const Tensor rise = (at::arange(extent, at::TensorOptions().dtype(at::kDouble)) / static_cast<double>(extent)).view(along);
+  const Tensor rise =
+      (at::arange(extent, at::TensorOptions().dtype(at::kDouble)) / static_cast<double>(extent)).view(along);
   const Tensor weight = rise.to(tile.device(), tile.scalar_type());
   const Tensor fall = (1.0 - rise).to(tile.device(), tile.scalar_type());
   Tensor head = tile.narrow(dim, 0, extent);
@@ -38,12 +39,10 @@ void blend(const Tensor& before, Tensor& tile, int64_t dim, int64_t extent) {
 }
 
 /// How much of a tile shows along one axis: none at its first row, all of it from `extent` on.
-Tensor fade_in(int64_t size, int64_t extent, bool is_first, at::IntArrayRef view,
-               const Tensor& like) {
+Tensor fade_in(int64_t size, int64_t extent, bool is_first, at::IntArrayRef view, const Tensor& like) {
   const auto options = at::TensorOptions().dtype(at::kFloat);
   const Tensor rise =
-      is_first ? at::ones(size, options)
-               : (at::arange(size, options) / static_cast<double>(extent - 1)).clamp_(0, 1);
+      is_first ? at::ones(size, options) : (at::arange(size, options) / static_cast<double>(extent - 1)).clamp_(0, 1);
   return rise.view(view).to(like.device(), like.scalar_type());
 }
 
@@ -76,8 +75,7 @@ Tensor run_tiled(const Tensor& x, const TileSizes& sizes, const std::function<Te
   return at::cat(rows, 2);
 }
 
-Tensor run_faded(const Tensor& x, const TileSizes& sizes,
-                 const std::function<Tensor(const Tensor&)>& network) {
+Tensor run_faded(const Tensor& x, const TileSizes& sizes, const std::function<Tensor(const Tensor&)>& network) {
   const int64_t shared = sizes.input / kFadedParts, stride = sizes.input - shared;
   if (shared == 0 || (x.size(2) <= stride && x.size(3) <= stride)) return network(x);
   const int64_t factor = sizes.output / sizes.input;
@@ -87,8 +85,7 @@ Tensor run_faded(const Tensor& x, const TileSizes& sizes,
     for (int64_t left = 0; left < x.size(3); left += stride) {
       const Tensor tile = network(strip.narrow(3, left, std::min(sizes.input, x.size(3) - left)));
       if (!out.defined()) {
-        out = at::zeros({x.size(0), tile.size(1), x.size(2) * factor, x.size(3) * factor},
-                        tile.options());
+        out = at::zeros({x.size(0), tile.size(1), x.size(2) * factor, x.size(3) * factor}, tile.options());
       }
       const int64_t height = tile.size(2), width = tile.size(3), extent = shared * factor;
       const Tensor shown = fade_in(height, extent, top == 0, {height, 1}, tile) *

@@ -126,8 +126,8 @@ ImageNormalisation ImageNormalisation::from(const io::Config& config) {
                            return std::isfinite(value) && (!divides || value > 0);
                          });
     if (!is_good) {
-      throw Error(ErrorCode::bad_input, "bad config: " + config.where() + ": " + std::string(key) +
-                                            ": wanted three " + (divides ? "positive " : "") + "numbers");
+      throw Error(ErrorCode::bad_input, "bad config: " + config.where() + ": " + std::string(key) + ": wanted three " +
+                                            (divides ? "positive " : "") + "numbers");
     }
   };
   check("image_mean", n.mean, false);

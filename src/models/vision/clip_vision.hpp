@@ -43,17 +43,17 @@ struct CLIPVisionModel {
   /// `w` is where `vision_model` and `visual_projection` are (see vision_name).
   CLIPVisionModel(const CLIPVisionConfig& config, const Weights& w);
 
-  /// pixels [B, 3, image_size, image_size], normalised -> the class token and the patches [B, 1 + n, D] after all layers
-  /// but the last `skip`; no norm behind them.
+  /// pixels [B, 3, image_size, image_size], normalised -> the class token and the patches [B, 1 + n, D] after all
+  /// layers but the last `skip`; no norm behind them.
   Tensor forward(const Tensor& pixels, int64_t skip = 0) const;
   /// The class token of forward(pixels), normalised and projected: [B, projection_dim]
   Tensor image_embeds(const Tensor& pixels) const;
 
   CLIPVisionConfig config;
-  Tensor class_embedding;                // [D]
-  Tensor patch_embedding;                // [D, C*p*p]: a convolution whose windows do not overlap
-  Tensor position_embedding;             // [1 + n, D]
-  nn::LayerNorm pre_layrnorm;            // spelled so in the files
+  Tensor class_embedding;      // [D]
+  Tensor patch_embedding;      // [D, C*p*p]: a convolution whose windows do not overlap
+  Tensor position_embedding;   // [1 + n, D]
+  nn::LayerNorm pre_layrnorm;  // spelled so in the files
   std::vector<text::CLIPEncoderLayer> layers;
   nn::LayerNorm post_layernorm;
   nn::Linear visual_projection;

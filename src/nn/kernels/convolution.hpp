@@ -16,8 +16,9 @@ struct ConvolutionShape {
   std::array<int64_t, 2> channels{0, 0};
   std::array<int64_t, 2> kernel{1, 1}, stride{1, 1}, padding{0, 0};
   int64_t out_height = 1, out_width = 1, outputs = 0;
-  /// Of which parity of output pixels this call computes: -1 all; else the input counts as doubled in both directions by
-  /// nearest neighbours, and parity 2 py + px makes the pixels (2y + py, 2x + px) from a 2 x 2 kernel of summed weights.
+  /// Of which parity of output pixels this call computes: -1 all; else the input counts as doubled in both directions
+  /// by nearest neighbours, and parity 2 py + px makes the pixels (2y + py, 2x + px) from a 2 x 2 kernel of summed
+  /// weights.
   int64_t parity = -1;
 
   int64_t rows() const { return images * out_height * out_width; }
@@ -33,7 +34,8 @@ struct ConvolutionEnd {
   bool gated = false;               // outputs are [hidden, gate]; hidden * gelu(gate) is stored, half as wide
 };
 
-/// x: the input's parts; weight [outputs, taps, channels]; out [rows, outputs]. Plain loops; the meaning of the fast form.
+/// x: the input's parts; weight [outputs, taps, channels]; out [rows, outputs]. Plain loops; the meaning of the fast
+/// form.
 void convolution_reference(const std::array<const float*, 2>& x, const float* weight, float* out,
                            const ConvolutionShape& shape, const ConvolutionEnd& end);
 

@@ -51,9 +51,9 @@ struct GatheredRows {
     int64_t video = call.end.rows_per_bias ? first / call.end.rows_per_bias : 0;
     for (int64_t i = 0; i < count; ++i) {
       const auto slot = static_cast<size_t>(i);
-      out_row[slot] = s.parity < 0 ? first + i
-                                   : (image * 2 * s.out_height + 2 * y + s.parity / 2) * 2 * s.out_width + 2 * x +
-                                         s.parity % 2;
+      out_row[slot] = s.parity < 0
+                          ? first + i
+                          : (image * 2 * s.out_height + 2 * y + s.parity / 2) * 2 * s.out_width + 2 * x + s.parity % 2;
       if (call.end.rows_per_bias && first + i >= (video + 1) * call.end.rows_per_bias) ++video;
       bias_row[slot] = video;
       gather_row(call, count, i, {image, y * s.stride[0] - call.top(), x * s.stride[1] - call.left()});
@@ -166,7 +166,8 @@ HWY_NOINLINE void Block(const ConvolutionCall& call, const GatheredRows& rows, i
         Each<kVectors>([&](auto v) T2V_INLINE { w[v] = hn::LoadU(d, b + v * lanes); });
         Each<kRows>([&](auto i) T2V_INLINE {
           const V x = hn::Set(d, p[i][k]);
-          Each<kVectors>([&](auto v) T2V_INLINE { sums[i * kVectors + v] = hn::MulAdd(x, w[v], sums[i * kVectors + v]); });
+          Each<kVectors>([&](auto v)
+                             T2V_INLINE { sums[i * kVectors + v] = hn::MulAdd(x, w[v], sums[i * kVectors + v]); });
         });
       }
     }
@@ -208,9 +209,8 @@ void RunTask(const ConvolutionCall& call, GatheredRows& rows, const ConvolutionT
   const int64_t last = std::min((row_task + 1) * blocks / tasks.row_tasks * kBlock, call.s.rows());
   const int64_t panel = column_task * panels / tasks.column_tasks;
   const int64_t last_panel = (column_task + 1) * panels / tasks.column_tasks;
-  EachBlockOfRows(row, last, [&](int64_t first, auto rows_at_once) {
-    Panels<rows_at_once>(call, rows, first, panel, last_panel);
-  });
+  EachBlockOfRows(
+      row, last, [&](int64_t first, auto rows_at_once) { Panels<rows_at_once>(call, rows, first, panel, last_panel); });
 }
 
 void RunTasks(const ConvolutionCall& call, const ConvolutionTasks& tasks, int64_t first, int64_t last) {
@@ -264,9 +264,9 @@ void pack(const float* weight, float* packed, int64_t outputs, int64_t depth, bo
 }
 
 ConvolutionTasks convolution_tasks(const ConvolutionShape& s) {
-  constexpr int64_t kTasks = 32;                  // enough to share out evenly among a desktop's cores
-  constexpr int64_t kRowBytes = 256 << 10;        // of input a task reads again for every panel
-  constexpr int64_t kWeightBytes = 512 << 10;     // of weight it reads again for every block of rows
+  constexpr int64_t kTasks = 32;               // enough to share out evenly among a desktop's cores
+  constexpr int64_t kRowBytes = 256 << 10;     // of input a task reads again for every panel
+  constexpr int64_t kWeightBytes = 512 << 10;  // of weight it reads again for every block of rows
   constexpr int64_t kBlocksEach = 4;
   const int64_t blocks = (s.rows() + kBlock - 1) / kBlock;
   const int64_t panels = (s.outputs + 2 * vector_lanes() - 1) / (2 * vector_lanes());

@@ -159,8 +159,7 @@ namespace t2v::nn::kernels {
 
 HWY_EXPORT(FrameAttention);
 
-void frame_attention_cpu(const float* qkv, float* out, const FrameAttentionShape& shape, int64_t first,
-                         int64_t last) {
+void frame_attention_cpu(const float* qkv, float* out, const FrameAttentionShape& shape, int64_t first, int64_t last) {
   HWY_DYNAMIC_DISPATCH(FrameAttention)(qkv, out, shape, first, last);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gated GELU: hidden * gelu(gate), with the error function (Shazeer 2020, arXiv 2002.05202; diffusers GEGLU). fp32, CPU.
+// Gated GELU: hidden * gelu(gate), with the error function (Shazeer 2020, arXiv 2002.05202; diffusers GEGLU). fp32,
+// CPU.
 #pragma once
 
 #include <cstdint>

@@ -20,8 +20,8 @@ namespace HWY_NAMESPACE {
 template <class D, class V = hwy::HWY_NAMESPACE::Vec<D>>
 HWY_INLINE V Erf(D d, V x) {
   namespace hn = hwy::HWY_NAMESPACE;
-  constexpr float kQ[] = {1.128380298614502f,     0.6365973949432373f,    0.10292132198810577f,
-                          -0.019587695598602295f, 0.0005411551101133227f, 0.0010298796696588397f,
+  constexpr float kQ[] = {1.128380298614502f,      0.6365973949432373f,    0.10292132198810577f,
+                          -0.019587695598602295f,  0.0005411551101133227f, 0.0010298796696588397f,
                           -0.0003080539172515273f, 3.13542659569066e-05f};
   const V t = hn::Min(hn::Abs(x), hn::Set(d, 4.0f));
   V q = hn::Set(d, kQ[7]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Group normalisation of channels-last images (Wu and He 2018, arXiv 1803.08494), with the SiLU that mostly follows, in
-// one pass for the statistics and one for the result. The channels may lie in two buffers, as if concatenated; the result
-// lies in one. fp32 on the CPU.
+// one pass for the statistics and one for the result. The channels may lie in two buffers, as if concatenated; the
+// result lies in one. fp32 on the CPU.
 #pragma once
 
 #include <array>
@@ -18,10 +18,10 @@ struct GroupNormShape {
 };
 
 struct GroupNormData {
-  std::array<const float*, 2> x{};          // [images, pixels, channels of the part]
-  const float* weight = nullptr;            // [C]
-  const float* bias = nullptr;              // [C]
-  float* out = nullptr;                     // [images, pixels, C]
+  std::array<const float*, 2> x{};  // [images, pixels, channels of the part]
+  const float* weight = nullptr;    // [C]
+  const float* bias = nullptr;      // [C]
+  float* out = nullptr;             // [images, pixels, C]
 };
 
 /// Plain loops in double; the meaning of the fast form.

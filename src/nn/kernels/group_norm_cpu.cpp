@@ -119,7 +119,8 @@ void group_norm_affine(const GroupNormData& data, const GroupNormShape& s, int64
   };
   const auto total = [&](int64_t row, int64_t c) {
     double sum = 0;
-    for (int64_t chunk = 0; chunk < norm_chunks(s); ++chunk) sum += static_cast<double>(sums[(2 * chunk + row) * all + c]);
+    for (int64_t chunk = 0; chunk < norm_chunks(s); ++chunk)
+      sum += static_cast<double>(sums[(2 * chunk + row) * all + c]);
     return sum;
   };
   for (int64_t first = 0; first < all; first += width) {

@@ -22,7 +22,8 @@ void group_norm_reference(const GroupNormData& data, const GroupNormShape& s) {
     for (int64_t first = 0; first < all; first += width) {
       double mean = 0, variance = 0;
       over_group(first, [&](int64_t pixel, int64_t c) { mean += value(image, pixel, c) / count; });
-      over_group(first, [&](int64_t pixel, int64_t c) { variance += std::pow(value(image, pixel, c) - mean, 2) / count; });
+      over_group(first,
+                 [&](int64_t pixel, int64_t c) { variance += std::pow(value(image, pixel, c) - mean, 2) / count; });
       over_group(first, [&](int64_t pixel, int64_t c) {
         double y = (value(image, pixel, c) - mean) / std::sqrt(variance + s.eps);
         y = y * static_cast<double>(data.weight[c]) + static_cast<double>(data.bias[c]);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Small tools of the kernels that keep arrays of vectors in registers. Included once for each set of instructions, hence
-// the guard that toggles.
+// Small tools of the kernels that keep arrays of vectors in registers. Included once for each set of instructions,
+// hence the guard that toggles.
 #if defined(T2V_NN_KERNELS_VECTORS_INL) == defined(HWY_TARGET_TOGGLE)
 #ifdef T2V_NN_KERNELS_VECTORS_INL
 #undef T2V_NN_KERNELS_VECTORS_INL
@@ -14,7 +14,8 @@
 
 #include <hwy/highway.h>
 
-// Sums in registers must never have an address, so what touches them is inlined whatever the compiler thinks of its size.
+// Sums in registers must never have an address, so what touches them is inlined whatever the compiler thinks of its
+// size.
 #undef T2V_INLINE
 #define T2V_INLINE __attribute__((always_inline))
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// 3 x 3 convolutions of channels-last images with a quarter of the multiplications: Winograd's F(4x4, 3x3) as in Lavin and
-// Gray, "Fast Algorithms for Convolutional Neural Networks" (2015), with the points 0, 1, -1, 2, -2. A tile of 6 x 6 pixels
-// is transformed, multiplied by the transformed weight at each of its 36 places as matrices over the channels, and
-// transformed back to 4 x 4 pixels. fp32 on the CPU; results differ from the plain sum by about 1e-6 of their scale.
+// 3 x 3 convolutions of channels-last images with a quarter of the multiplications: Winograd's F(4x4, 3x3) as in Lavin
+// and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015), with the points 0, 1, -1, 2, -2. A tile of 6 x
+// 6 pixels is transformed, multiplied by the transformed weight at each of its 36 places as matrices over the channels,
+// and transformed back to 4 x 4 pixels. fp32 on the CPU; results differ from the plain sum by about 1e-6 of their
+// scale.
 #pragma once
 
 #include <array>
@@ -25,8 +26,8 @@ void winograd_pack(const float* weight, float* packed, int64_t channels, int64_t
 
 /// Tasks of a call: groups of tiles.
 int64_t winograd_tasks(const ConvolutionShape& shape);
-/// Tasks [first, last); safe to call from several threads for disjoint ranges. kernel 3 x 3, stride 1, padding 1; all of
-/// `end` but the gate. The plain form is convolution_reference().
+/// Tasks [first, last); safe to call from several threads for disjoint ranges. kernel 3 x 3, stride 1, padding 1; all
+/// of `end` but the gate. The plain form is convolution_reference().
 void winograd_cpu(const std::array<const float*, 2>& x, const float* packed, float* out, const ConvolutionShape& shape,
                   const ConvolutionEnd& end, int64_t first, int64_t last);
 

@@ -102,8 +102,8 @@ HWY_INLINE void TransformWindow(const Window& window, int64_t channel, int64_t c
     V pixels[kSide];
     for (int64_t line = 0; line < kSide; ++line) {
       const int64_t at = window.corner + line * window.row + column * window.pixel + channel;
-      const bool inside = kIsInside || (line >= window.top && line < window.bottom && column >= window.left &&
-                                        column < window.right);
+      const bool inside =
+          kIsInside || (line >= window.top && line < window.bottom && column >= window.left && column < window.right);
       pixels[line] = inside ? LoadFirst(window.image + at, count) : hn::Zero(d);
     }
     TransformInput(pixels, lines[column]);
@@ -145,7 +145,8 @@ void GatherTile(const WinogradCall& call, const Tile& tile, float* to, int64_t p
 
 /// products [rows, vectors] = inputs [rows, channels] times one panel of the weight [channels, vectors].
 template <int kRows, int kVectors>
-HWY_INLINE void MultiplyBlock(const float* inputs, const float* panel, int64_t channels, float* products, int64_t width) {
+HWY_INLINE void MultiplyBlock(const float* inputs, const float* panel, int64_t channels, float* products,
+                              int64_t width) {
   const D d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   V sums[kRows * kVectors];
@@ -165,7 +166,8 @@ HWY_INLINE void MultiplyBlock(const float* inputs, const float* panel, int64_t c
   });
 }
 
-void Multiply(const float* inputs, const float* weight, float* products, int64_t tiles, int64_t channels, int64_t width) {
+void Multiply(const float* inputs, const float* weight, float* products, int64_t tiles, int64_t channels,
+              int64_t width) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(D()));
   int64_t column = 0;
   for (; column + 2 * lanes <= width; column += 2 * lanes, weight += 2 * lanes * channels) {
@@ -180,7 +182,8 @@ void Multiply(const float* inputs, const float* weight, float* products, int64_t
 }
 
 /// One vector of outputs of one tile: the pixels that exist, with bias and residual.
-void StoreTile(const WinogradCall& call, const Tile& tile, int64_t column, const float* products, int64_t place_stride) {
+void StoreTile(const WinogradCall& call, const Tile& tile, int64_t column, const float* products,
+               int64_t place_stride) {
   const D d;
   const ConvolutionShape& s = call.s;
   const ConvolutionEnd& e = call.end;
@@ -242,9 +245,12 @@ namespace {
 
 /// G g G^T in double: the weight of one output and one input channel, [3, 3] with `stride` between taps -> [36].
 std::array<double, kPlaces> transform_weight(const float* taps, int64_t stride) {
-  constexpr double kG[kSide][3] = {{1.0 / 4, 0, 0},           {-1.0 / 6, -1.0 / 6, -1.0 / 6},
-                                   {-1.0 / 6, 1.0 / 6, -1.0 / 6}, {1.0 / 24, 1.0 / 12, 1.0 / 6},
-                                   {1.0 / 24, -1.0 / 12, 1.0 / 6}, {0, 0, 1}};
+  constexpr double kG[kSide][3] = {{1.0 / 4, 0, 0},
+                                   {-1.0 / 6, -1.0 / 6, -1.0 / 6},
+                                   {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+                                   {1.0 / 24, 1.0 / 12, 1.0 / 6},
+                                   {1.0 / 24, -1.0 / 12, 1.0 / 6},
+                                   {0, 0, 1}};
   double lines[kSide][3] = {};
   for (int64_t i = 0; i < kSide; ++i) {
     for (int64_t k = 0; k < 9; ++k) lines[i][k % 3] += kG[i][k / 3] * static_cast<double>(taps[k * stride]);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs CUDA kernels on the CPU: each thread of a block is a fiber, and __syncthreads() and the shuffles of a warp wait for
-// the others as they do on a device. Blocks run one after the other. Slow, and for tests alone; it shows wrong arithmetic,
-// wrong indices (under AddressSanitizer or valgrind) and threads that do not meet, but no data race between two barriers.
+// Runs CUDA kernels on the CPU: each thread of a block is a fiber, and __syncthreads() and the shuffles of a warp wait
+// for the others as they do on a device. Blocks run one after the other. Slow, and for tests alone; it shows wrong
+// arithmetic, wrong indices (under AddressSanitizer or valgrind) and threads that do not meet, but no data race between
+// two barriers.
 #pragma once
 
 #include <cmath>
