@@ -23,6 +23,8 @@ import diffusers  # noqa: E402
 
 torch.set_num_threads(THREADS)
 torch.set_grad_enabled(False)
+if DTYPE == "fp32":
+    torch.backends.cudnn.allow_tf32 = False  # as in t2v
 PROMPT = "a red circle"
 
 

@@ -17,12 +17,7 @@ namespace {
 /// The few driver calls needed (CUDA Driver API, cuda.h): all return 0 for success.
 class CudaDriver {
  public:
-  CudaDriver() : library_(dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL)) {}
-  ~CudaDriver() {
-    if (library_) dlclose(library_);
-  }
-  CudaDriver(const CudaDriver&) = delete;
-  CudaDriver& operator=(const CudaDriver&) = delete;
+  CudaDriver() : library_(dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL)) {}  // stays open: a started driver has threads
 
   bool is_there() const { return library_ != nullptr; }
   /// -1 when the function is missing.

@@ -10,6 +10,7 @@
 
 #include "cli/streams.hpp"
 #include "commands/signals.hpp"
+#include "core/text.hpp"
 
 namespace t2v::commands {
 
@@ -35,9 +36,6 @@ bool is_lost_device(const std::string& message) {
                            "system not yet initialized", "hardware stack error"});
 }
 
-/// libtorch adds advice for people who debug kernels.
-std::string first_line(const std::string& message) { return message.substr(0, message.find('\n')); }
-
 }  // namespace
 
 Error current_failure() {
@@ -50,7 +48,8 @@ Error current_failure() {
   } catch (const c10::OutOfMemoryError& error) {
     return {ErrorCode::no_resource, "out of memory: " + first_line(error.what_without_backtrace()), kLessMemory};
   } catch (const c10::Error& error) {
-    const std::string message = first_line(error.what_without_backtrace());
+    const std::string message = first_line(  // libtorch adds advice for people who debug kernels
+        error.what_without_backtrace());
     if (is_out_of_memory(message)) return {ErrorCode::no_resource, "out of memory: " + message, kLessMemory};
     if (is_lost_device(message)) {
       return {ErrorCode::no_resource, message,

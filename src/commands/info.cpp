@@ -30,6 +30,7 @@ using io::Json;
 LoadOptions options_for(const std::string& path) {
   LoadOptions options;
   options.model = path;
+  options.device = "cpu";  // nothing is computed
   return options;
 }
 

@@ -103,6 +103,8 @@ std::string human_bytes(int64_t bytes) {
   return text;
 }
 
+std::string first_line(std::string_view text) { return std::string(text.substr(0, text.find('\n'))); }
+
 std::string human_seconds(double seconds) {
   char text[32];
   if (seconds < 60) {

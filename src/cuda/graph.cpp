@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cuda/graph.hpp"
 
+#include <map>
+#include <mutex>
+
+#include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAException.h>
 #include <cuda_runtime_api.h>
 
@@ -13,13 +18,26 @@ void wait_for(c10::DeviceIndex device) {
   C10_CUDA_CHECK(cudaDeviceSynchronize());
 }
 
+/// One for all graphs of a device: the allocator keeps what each stream has freed apart from the others.
+c10::cuda::CUDAStream recording_stream(c10::DeviceIndex device) {
+  static std::mutex mutex;
+  static std::map<c10::DeviceIndex, c10::cuda::CUDAStream> streams;
+  const std::lock_guard lock(mutex);
+  const auto known = streams.find(device);
+  if (known != streams.end()) return known->second;
+  return streams.emplace(device, c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device)).first->second;
+}
+
 }  // namespace
 
-Graph::Graph(c10::DeviceIndex device)
-    : device_(device), stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device)) {}
+Graph::Graph(c10::DeviceIndex device) : device_(device), stream_(recording_stream(device)) {}
 
 Graph::~Graph() {
+  int before = 0;
+  cudaGetDevice(&before);
+  cudaSetDevice(device_);
   cudaDeviceSynchronize();  // a replay may still run; what it says is another call's matter
+  cudaSetDevice(before);
 }
 
 void Graph::enter(int records) {
@@ -28,9 +46,28 @@ void Graph::enter(int records) {
   if (records == 0) return;
   is_recorded_ = false;
   graph_.emplace();
-  // Other threads of the process may ask the runtime for things that a recording forbids: only this one is held to it.
-  graph_->capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
+  pool_ = at::cuda::graph_pool_handle();
+  try {
+    // Other threads of the process may ask the runtime for things that a recording forbids: only this one is held to
+    // it.
+    graph_->capture_begin(pool_, cudaStreamCaptureModeThreadLocal);
+  } catch (...) {
+    drop_recording();
+    throw;
+  }
   is_recording_ = true;
+}
+
+/// After a failure in between libtorch's allocator would take every later allocation for one of the recording.
+void Graph::drop_recording() {
+  try {
+    c10::cuda::CUDACachingAllocator::endAllocateToPool(device_, pool_);
+    c10::cuda::CUDACachingAllocator::releasePool(device_, pool_);
+  } catch (const c10::Error&) {  // it had not begun, or was ended already
+  }
+  graph_.reset();
+  guard_.reset();
+  cudaGetLastError();
 }
 
 void Graph::leave(int keep) {
@@ -39,9 +76,7 @@ void Graph::leave(int keep) {
   try {
     if (was_recording) graph_->capture_end();
   } catch (...) {
-    graph_.reset();
-    guard_.reset();
-    cudaGetLastError();
+    drop_recording();
     if (keep != 0) throw;
     return;
   }

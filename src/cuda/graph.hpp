@@ -27,6 +27,9 @@ class Graph {
   c10::cuda::CUDAStream stream_;
   std::optional<c10::cuda::CUDAStreamGuard> guard_;  // between enter() and leave()
   std::optional<at::cuda::CUDAGraph> graph_;
+  at::cuda::MempoolId_t pool_;  // of the recording's memory
+  void drop_recording();
+
   bool is_recording_ = false, is_recorded_ = false;
 };
 

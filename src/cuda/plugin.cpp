@@ -80,11 +80,12 @@ int memory_info(int device, int64_t* free_bytes, int64_t* total_bytes) {
   });
 }
 
-int memory_reserved(int device, int64_t* current_bytes, int64_t* peak_bytes) {
+int memory_reserved(int device, int64_t* current_bytes, int64_t* peak_bytes, int64_t* unused_bytes) {
   return guarded([&] {
     const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(static_cast<c10::DeviceIndex>(device));
     *current_bytes = stats.reserved_bytes[0].current;  // [0]: all pools together
     *peak_bytes = stats.reserved_bytes[0].peak;
+    *unused_bytes = stats.reserved_bytes[0].current - stats.allocated_bytes[0].current;
     return 0;
   });
 }

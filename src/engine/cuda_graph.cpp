@@ -23,8 +23,8 @@ class CudaGraph final : public GraphDevice {
   /// A recording holds the activations of a call: with weights and libraries beside them rarely more than half of the
   /// peak.
   bool has_room() override {
-    int64_t reserved = 0, peak = 0, free_bytes = 0, total = 0;
-    check(api_.memory_reserved(device_, &reserved, &peak));
+    int64_t reserved = 0, peak = 0, unused = 0, free_bytes = 0, total = 0;
+    check(api_.memory_reserved(device_, &reserved, &peak, &unused));
     check(api_.memory_info(device_, &free_bytes, &total));
     return free_bytes > peak / 2 + total / 20;  // a twentieth of the device for what follows
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -12,13 +13,16 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/group_norm.h>
-#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/matmul.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/sin.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 
 #include "core/log.hpp"
 #include "engine/cuda_plugin.hpp"
+#include "engine/frames.hpp"
 #include "tensor/operators.hpp"
 
 namespace t2v::engine {
@@ -69,20 +73,28 @@ CudaKernels::CudaKernels(const cuda::PluginApi& api, c10::Device device) : api_(
   has_group_norm_ = is_proven("group norm", device, [&](at::TensorOptions options) {
     const at::Tensor x = some_values({3, 40, 9, 13}, 0.37, options).contiguous(at::MemoryFormat::ChannelsLast);
     const at::Tensor weight = some_values({40}, 0.7, options), bias = some_values({40}, 0.9, options);
-    return std::pair{group_norm(x, {weight, bias, 8, 1e-5, true}), at::silu(at::group_norm(x, 8, weight, bias, 1e-5))};
+    const std::optional<at::Tensor> shift = some_values({1, 40}, 0.3, options);
+    const at::Tensor shifted = x + shift->view({1, 40, 1, 1});
+    return std::pair{group_norm(x, {weight, bias, 8, 1e-5, true, shift}),
+                     at::silu(at::group_norm(shifted, 8, weight, bias, 1e-5))};
   });
   has_frame_attention_ = is_proven("frame attention", device, [&](at::TensorOptions options) {
     const at::Tensor qkv = some_values({2, 16, 5, 3 * 2 * 24}, 0.37, options);
     const at::Tensor apart =
         qkv.view({2, 16, 5, 3, 2, 24}).permute({3, 0, 2, 4, 1, 5}).contiguous();  // [3, B, P, N, F, D]
-    const at::Tensor wanted =
-        at::scaled_dot_product_attention(apart[0].flatten(0, 1), apart[1].flatten(0, 1), apart[2].flatten(0, 1));
-    return std::pair{frame_attention(qkv, 2),
-                     wanted.view({2, 5, 2, 16, 24}).permute({0, 3, 1, 2, 4}).reshape({2, 16, 5, 48})};
+    // Not scaled_dot_product_attention(), which would make plans for this one shape.
+    const at::Tensor wide = apart.to(c10::kFloat), logits = wide[0].matmul(wide[1].transpose(-2, -1)) / std::sqrt(24.0);
+    const at::Tensor wanted = logits.softmax(-1).matmul(wide[2]).to(qkv.scalar_type());  // [B, P, N, F, D]
+    return std::pair{frame_attention(qkv, 2), wanted.permute({0, 3, 1, 2, 4}).reshape({2, 16, 5, 48})};
   });
   has_geglu_ = is_proven("GEGLU", device, [&](at::TensorOptions options) {
     const at::Tensor x = some_values({7, 2 * 40}, 0.37, options) * 3;
     return std::pair{geglu(x), at::gelu(x.narrow(-1, 40, 40)) * x.narrow(-1, 0, 40)};
+  });
+  has_rgb8_ = is_proven("RGB", device, [&](at::TensorOptions options) {
+    const at::Tensor frames = some_values({2, 3, 5, 7}, 0.37, options) * 1.2;
+    const auto made = frames_to_rgb8(frames);
+    return std::pair{made ? std::optional(made->rgb) : std::nullopt, rgb8_of(frames)};
   });
 }
 
@@ -90,21 +102,22 @@ bool CudaKernels::takes(const at::Tensor& x) const { return x.device() == device
 
 std::optional<at::Tensor> CudaKernels::group_norm(const at::Tensor& x, const GroupNorm& norm) const {
   const bool fits = norm.weight.scalar_type() == x.scalar_type() && norm.bias.scalar_type() == x.scalar_type() &&
-                    norm.weight.is_contiguous() && norm.bias.is_contiguous() && x.dim() == 4;
+                    norm.weight.is_contiguous() && norm.bias.is_contiguous() && x.dim() == 4 &&
+                    (!norm.shift || (norm.shift->scalar_type() == x.scalar_type() && norm.shift->is_contiguous()));
   if (!has_group_norm_ || !takes(x) || !fits) return std::nullopt;
   const at::Tensor rows = x.contiguous(at::MemoryFormat::ChannelsLast);
   const at::Tensor out = at::empty(x.sizes(), x.options(), at::MemoryFormat::ChannelsLast);
   cuda::GroupNormJob job{.x = rows.const_data_ptr(),
                          .weight = norm.weight.const_data_ptr(),
                          .bias = norm.bias.const_data_ptr(),
-                         .shift = nullptr,
+                         .shift = norm.shift ? norm.shift->const_data_ptr() : nullptr,
                          .out = out.mutable_data_ptr(),
                          .type = *element_type(x.scalar_type()),
                          .images = x.size(0),
                          .pixels = x.size(2) * x.size(3),
                          .channels = x.size(1),
                          .groups = norm.groups,
-                         .images_per_video = 1,
+                         .images_per_video = norm.shift ? x.size(0) / norm.shift->size(0) : 1,
                          .eps = norm.eps,
                          .silu = norm.silu,
                          .scratch = nullptr};
@@ -142,6 +155,26 @@ std::optional<at::Tensor> CudaKernels::geglu(const at::Tensor& x) const {
                            .rows = x.numel() / (2 * width),
                            .width = width};
   if (api_.geglu(device_.index(), job) != 0) return std::nullopt;
+  return out;
+}
+
+std::optional<DeviceKernels::Rgb8> CudaKernels::frames_to_rgb8(const at::Tensor& frames) const {
+  if (!has_rgb8_ || !takes(frames)) return std::nullopt;
+  const auto options = at::TensorOptions().device(frames.device());
+  Rgb8 out{at::empty({frames.size(0), frames.size(2), frames.size(3), 3}, options.dtype(c10::kByte)),
+           at::zeros({1}, options.dtype(c10::kInt))};
+  const cuda::RgbJob job{.pixels = frames.const_data_ptr(),
+                         .type = *element_type(frames.scalar_type()),
+                         .frames = frames.size(0),
+                         .height = frames.size(2),
+                         .width = frames.size(3),
+                         .frame_stride = frames.stride(0),
+                         .channel_stride = frames.stride(1),
+                         .row_stride = frames.stride(2),
+                         .column_stride = frames.stride(3),
+                         .rgb = out.rgb.mutable_data_ptr<uint8_t>(),
+                         .not_finite = out.not_finite.mutable_data_ptr<int>()};
+  if (api_.rgb_to_uint8(device_.index(), job) != 0) return std::nullopt;
   return out;
 }
 

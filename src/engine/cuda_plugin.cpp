@@ -44,11 +44,21 @@ void require_driver() {
   }
 }
 
+std::mutex in_use_mutex;
+const cuda::PluginApi* in_use = nullptr;
+
 /// Turns a failed call of the plug-in into an error.
 void check(const cuda::PluginApi& api, int status, const std::string& what) {
   if (status == 0) return;
   throw Error(ErrorCode::no_resource, "CUDA: " + what + ": " + api.last_error(),
               "`nvidia-smi` shows the state of the driver and its devices; --device cpu computes without them");
+}
+
+cuda::DeviceInfo info_of(int index) {
+  const cuda::PluginApi& api = cuda_plugin();
+  cuda::DeviceInfo info{};
+  check(api, api.device_info(index, &info), "asking device " + std::to_string(index));
+  return info;
 }
 
 }  // namespace
@@ -84,20 +94,28 @@ const cuda::PluginApi& open_cuda_plugin(const fs::path& file) {
 }
 
 const cuda::PluginApi& cuda_plugin() {
-  static std::mutex mutex;
-  static const cuda::PluginApi* opened = nullptr;
-  const std::lock_guard lock(mutex);
-  if (opened == nullptr) {
+  const std::lock_guard lock(in_use_mutex);
+  if (in_use == nullptr) {
     require_driver();
-    opened = &open_cuda_plugin(own_folder() / "libt2v_cuda.so");
+    in_use = &open_cuda_plugin(own_folder() / "libt2v_cuda.so");
   }
-  return *opened;
+  return *in_use;
 }
 
-void require_cuda(int index) {
+void use_cuda_plugin(const cuda::PluginApi& api) {
+  const std::lock_guard lock(in_use_mutex);
+  in_use = &api;
+}
+
+int cuda_device_count() {
   const cuda::PluginApi& api = cuda_plugin();
   int count = 0;
   check(api, api.device_count(&count), "looking for devices");
+  return count;
+}
+
+void require_cuda(int index) {
+  const int count = cuda_device_count();
   if (index < 0 || index >= count) {
     const std::string wanted = count == 0
                                    ? "a device, got none"
@@ -105,30 +123,28 @@ void require_cuda(int index) {
     throw Error(ErrorCode::no_resource, "no such device: --device cuda:" + std::to_string(index) + ": wanted " + wanted,
                 "t2v --list-devices names those that are there");
   }
-  cuda::DeviceInfo info{};
-  check(api, api.device_info(index, &info), "asking device " + std::to_string(index));
+  info_of(index);
 }
 
 std::vector<CudaDevice> cuda_devices() {
-  const cuda::PluginApi& api = cuda_plugin();
-  int count = 0;
-  check(api, api.device_count(&count), "looking for devices");
   std::vector<CudaDevice> devices;
-  for (int index = 0; index < count; ++index) {
-    cuda::DeviceInfo info{};
-    check(api, api.device_info(index, &info), "asking device " + std::to_string(index));
+  for (int index = 0; index < cuda_device_count(); ++index) {
+    const cuda::DeviceInfo info = info_of(index);
     devices.push_back(
         {index, info.name, info.capability_major, info.capability_minor, info.total_bytes, cuda_free_bytes(index)});
   }
   return devices;
 }
 
+int64_t cuda_total_bytes(int index) { return info_of(index).total_bytes; }
+
 int64_t cuda_free_bytes(int index) {
   const cuda::PluginApi& api = cuda_plugin();
-  int64_t free_bytes = 0;
-  int64_t total_bytes = 0;
+  int64_t free_bytes = 0, total_bytes = 0;
   check(api, api.memory_info(index, &free_bytes, &total_bytes), "asking for memory");
-  return free_bytes;
+  int64_t reserved = 0, peak = 0, unused = 0;
+  if (api.memory_reserved(index, &reserved, &peak, &unused) != 0) unused = 0;  // nothing was allocated yet
+  return free_bytes + unused;
 }
 
 void cuda_synchronize(int index) {

@@ -25,11 +25,17 @@ bool cuda_likely();
 /// library it needs.
 const cuda::PluginApi& cuda_plugin();
 
+/// From now on cuda_plugin() is this one: for test programs, which do not lie beside it.
+void use_cuda_plugin(const cuda::PluginApi& api);
+
+int cuda_device_count();
 /// Throws Error{no_resource} unless device `index` can be used.
 void require_cuda(int index);
 
 std::vector<CudaDevice> cuda_devices();
+/// What this process can still allocate: free memory, and what libtorch's allocator keeps unused.
 int64_t cuda_free_bytes(int index);
+int64_t cuda_total_bytes(int index);
 void cuda_synchronize(int index);
 void cuda_empty_cache();
 

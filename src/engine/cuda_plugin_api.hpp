@@ -7,7 +7,7 @@
 
 namespace t2v::cuda {
 
-inline constexpr int kPluginAbi = 3;  ///< raised with every change of this file
+inline constexpr int kPluginAbi = 4;  ///< raised with every change of this file
 
 struct DeviceInfo {
   char name[256];
@@ -80,7 +80,8 @@ struct PluginApi {
   int (*device_count)(int* count);
   int (*device_info)(int device, DeviceInfo*);
   int (*memory_info)(int device, int64_t* free_bytes, int64_t* total_bytes);
-  int (*memory_reserved)(int device, int64_t* current_bytes, int64_t* peak_bytes);  ///< by libtorch's allocator
+  /// By libtorch's allocator, and the part of it that no tensor uses; fails before its first allocation.
+  int (*memory_reserved)(int device, int64_t* current_bytes, int64_t* peak_bytes, int64_t* unused_bytes);
   int (*synchronize)(int device);
   int (*empty_cache)();
   int (*rgb_to_uint8)(int device, const RgbJob&);  ///< queued on the device's current libtorch stream

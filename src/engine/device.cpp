@@ -7,13 +7,16 @@
 #include <charconv>
 #include <vector>
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <ATen/ops/zeros.h>
 
 #include "core/log.hpp"
 #include "core/text.hpp"
 #include "engine/cuda_kernels.hpp"
 #include "engine/cuda_plugin.hpp"
 #include "t2v/error.hpp"
+#include "tensor/operators.hpp"
 
 namespace t2v::engine {
 
@@ -44,22 +47,36 @@ int cuda_index(const std::string& device) {
   return index;
 }
 
+/// A device that has computed something. Throws Error{no_resource}.
+c10::Device cuda_device(int index) {
+  require_cuda(index);
+  const c10::Device device(c10::kCUDA, static_cast<c10::DeviceIndex>(index));
+  try {
+    at::zeros({1}, at::TensorOptions().device(device)).add_(1).item<float>();
+  } catch (const c10::Error& error) {
+    throw Error(ErrorCode::no_resource,
+                "CUDA: device " + std::to_string(index) + ": " + first_line(error.what_without_backtrace()),
+                "`nvidia-smi` shows the state of the driver and its devices; --device cpu computes without them");
+  }
+  // fp32 means fp32: convolutions would otherwise round their inputs to TF32's ten bits.
+  at::globalContext().setAllowTF32CuDNN(false);
+  return device;
+}
+
 c10::Device resolve_device(const std::string& device) {
   if (device == "cpu") return c10::Device(c10::kCPU);
   if (device == "auto") {
     if (!cuda_likely()) return c10::Device(c10::kCPU);
     try {
-      require_cuda(0);
-      return c10::Device(c10::kCUDA, 0);
+      if (cuda_device_count() == 0) return c10::Device(c10::kCPU);  // a driver without a device, or hidden ones
+      return cuda_device(0);
     } catch (const Error& error) {
       log::warn("the CUDA device can't be used, computing on the CPU: {}", error.what());
       return c10::Device(c10::kCPU);
     }
   }
   if (device == "cuda" || device.starts_with("cuda:")) {
-    const int index = cuda_index(device);
-    require_cuda(index);
-    return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(index));
+    return cuda_device(cuda_index(device));
   }
   throw Error(ErrorCode::usage, "bad value: --device: wanted auto, cpu or cuda[:N], got '" + device + "'");
 }

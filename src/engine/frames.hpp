@@ -15,6 +15,9 @@ namespace t2v::engine {
 /// clamp would hide it as black; `first_frame` is the number of frame 0 for that message.
 at::Tensor frames_to_rgb8(const at::Tensor& frames, int64_t first_frame);
 
+/// The same bytes on the frames' own device, unchecked: ATen's form of the kernel that a device may have.
+at::Tensor rgb8_of(const at::Tensor& frames);
+
 /// One 8-bit RGB frame (H W 3) as [3, H, W] fp32 in [-1, 1]: x / 255 * 2 - 1.
 at::Tensor rgb8_to_frame(std::span<const uint8_t> rgb, int64_t height, int64_t width);
 

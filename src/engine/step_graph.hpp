@@ -43,8 +43,12 @@ class StepGraph {
 
   /// work(inputs), for inputs of any shape. The result is the caller's own.
   at::Tensor run(const std::vector<at::Tensor>& inputs, const Work& work);
-  /// To be called when something that `work` uses has moved: weights that were loaded again.
-  void forget() { entries_.clear(); }
+  /// To be called when something that `work` uses has moved: weights that were loaded again in another precision.
+  /// Nothing more is recorded; where that happens from step to step it would not pay.
+  void stop() {
+    entries_.clear();
+    make_ = {};
+  }
 
  private:
   enum class Stage { recorded, proven, given_up };

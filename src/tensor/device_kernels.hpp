@@ -16,6 +16,11 @@ class DeviceKernels {
     int64_t groups;
     double eps;
     bool silu;
+    std::optional<at::Tensor> shift = {};  // [B, C], added first to all N / B images of each of B videos
+  };
+  struct Rgb8 {
+    at::Tensor rgb;         // [F, H, W, 3] uint8, on the device
+    at::Tensor not_finite;  // [1] int32: nonzero where a pixel was NaN or Inf
   };
 
   virtual ~DeviceKernels() = default;
@@ -25,6 +30,8 @@ class DeviceKernels {
   virtual std::optional<at::Tensor> frame_attention(const at::Tensor& qkv, int64_t heads) const = 0;
   /// x [.., 2*W] -> [.., W]: the first half times gelu of the second.
   virtual std::optional<at::Tensor> geglu(const at::Tensor& x) const = 0;
+  /// frames [F, 3, H, W] in [-1, 1], any strides: see engine/frames.hpp.
+  virtual std::optional<Rgb8> frames_to_rgb8(const at::Tensor& frames) const = 0;
 };
 
 /// What set_device_kernels() gave last; null at first. Set before networks run, not beside them.

@@ -6,10 +6,15 @@
 #include <chrono>
 #include <cstdint>
 #include <ctime>
+#include <functional>
 #include <map>
 #include <string>
 
 namespace t2v {
+
+/// Where operations are only queued: waits until they are done, so that each has a time of its own. Set while a device
+/// is profiled; steps are not replayed as a whole then.
+inline std::function<void()> wait_for_operations;
 
 struct OpTotals {
   int64_t calls = 0;
@@ -52,11 +57,13 @@ class OpScope {
     bytes_ = bytes;
     around_ = profile_->innermost_;
     profile_->innermost_ = this;
+    if (wait_for_operations) wait_for_operations();
     cpu_begin_ = cpu_now();
     begin_ = Clock::now();
   }
   ~OpScope() {
     if (!profile_) return;
+    if (wait_for_operations) wait_for_operations();
     const double seconds = std::chrono::duration<double>(Clock::now() - begin_).count(), cpu = cpu_now() - cpu_begin_;
     profile_->innermost_ = around_;
     if (around_) {

@@ -28,6 +28,9 @@ inline std::string read_all(const std::filesystem::path& file) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
+/// The tests of one program compare bits and memory with figures of the CPU, so its programs see no CUDA device.
+inline const int kCudaIsHidden = setenv("CUDA_VISIBLE_DEVICES", "", /*overwrite=*/0);
+
 /// The program under test: of this build folder, or the one that a build with sanitizers names.
 inline std::string program_path() {
   const char* other = std::getenv("T2V_TESTED_PROGRAM");

@@ -2,14 +2,18 @@
 // What layers get of a plug-in's kernels: those that equal ATen on the device, here the emulated one.
 #include "engine/cuda_kernels.hpp"
 
+#include <cmath>
 #include <memory>
 
+#include <ATen/ops/equal.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/group_norm.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/silu.h>
 #include <gtest/gtest.h>
 
 #include "emulated/plugin.hpp"
+#include "engine/frames.hpp"
 #include "support/match.hpp"
 #include "support/net_golden.hpp"
 #include "tensor/operators.hpp"
@@ -43,6 +47,30 @@ TEST_P(CudaKernelsOf, group_norm_is_that_of_aten_in_any_layout) {
     EXPECT_TRUE(out->is_contiguous(at::MemoryFormat::ChannelsLast));
     EXPECT_TRUE(test::is_close(*out, at::group_norm(x, 8, weight, bias, 1e-6), tolerance()));
   }
+}
+
+TEST_P(CudaKernelsOf, group_norm_adds_what_its_video_is_shifted_by) {
+  const at::Tensor weight = input("weight", {48}), bias = input("bias", {48}), shift = input("shift", {2, 48});
+  const at::Tensor x = input("x", {6, 48, 10, 6});
+  const auto out = kernels_->group_norm(x, {weight, bias, 8, 1e-6, true, shift});
+  ASSERT_TRUE(out);
+  const at::Tensor shifted = (x.view({2, 3, 48, 10, 6}) + shift.view({2, 1, 48, 1, 1})).flatten(0, 1);
+  EXPECT_TRUE(test::is_close(*out, at::silu(at::group_norm(shifted, 8, weight, bias, 1e-6)), 2 * tolerance()));
+  EXPECT_FALSE(kernels_->group_norm(x, {weight, bias, 8, 1e-6, true, shift.to(c10::kDouble)}));
+}
+
+TEST_P(CudaKernelsOf, rgb_has_the_bytes_of_aten_and_finds_what_is_not_finite) {
+  const at::Tensor frames = input("frames", {3, 3, 6, 10}) * 1.3;
+  for (const at::Tensor& laid_out : {frames, frames.contiguous(at::MemoryFormat::ChannelsLast)}) {
+    const auto made = kernels_->frames_to_rgb8(laid_out);
+    ASSERT_TRUE(made);
+    EXPECT_TRUE(at::equal(made->rgb, rgb8_of(frames)));
+    EXPECT_EQ(made->not_finite.item<int>(), 0);
+  }
+  const at::Tensor broken = frames.clone();
+  broken.select(0, 1).select(0, 2).select(0, 3).select(0, 4).fill_(NAN);
+  EXPECT_NE(kernels_->frames_to_rgb8(broken)->not_finite.item<int>(), 0);
+  EXPECT_FALSE(kernels_->frames_to_rgb8(frames.to(c10::kDouble)));
 }
 
 TEST_P(CudaKernelsOf, geglu_is_that_of_aten) {

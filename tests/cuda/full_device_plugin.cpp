@@ -22,6 +22,12 @@ int memory_info(int device, int64_t* free_bytes, int64_t* total_bytes) {
   return device == 0 ? 0 : 2;
 }
 
+int memory_reserved(int, int64_t* current_bytes, int64_t* peak_bytes, int64_t* unused_bytes) {
+  *current_bytes = *peak_bytes = 5'000'000;
+  *unused_bytes = 1'000'000;
+  return 0;
+}
+
 const char* last_error() { return "cudaErrorMemoryAllocation: out of memory"; }
 
 int device_count(int* count) {
@@ -38,5 +44,6 @@ extern "C" T2V_API const t2v::cuda::PluginApi* t2v_cuda_plugin() {
   api.device_count = &device_count;
   api.device_info = &device_info;
   api.memory_info = &memory_info;
+  api.memory_reserved = &memory_reserved;
   return &api;
 }

@@ -14,8 +14,8 @@ namespace {
 using testing::HasSubstr;
 
 TEST(FullDevice, Row49_what_is_free_on_a_device_is_what_a_plan_is_held_against) {
-  EXPECT_EQ(available_bytes("cuda:0"), 30'000'000);
-  EXPECT_EQ(available_bytes("cuda"), 30'000'000);
+  EXPECT_EQ(available_bytes("cuda:0"), 31'000'000);  // and what libtorch keeps unused
+  EXPECT_EQ(available_bytes("cuda"), 31'000'000);
   EXPECT_NO_THROW(require_cuda(0));
 }
 

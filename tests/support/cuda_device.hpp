@@ -19,6 +19,7 @@ inline std::optional<c10::Device> cuda_device() {
   const cuda::PluginApi& api = engine::open_cuda_plugin(file);
   int count = 0;
   if (api.device_count(&count) != 0 || count == 0) return std::nullopt;
+  engine::use_cuda_plugin(api);
   const c10::Device device(c10::kCUDA, 0);
   static const engine::CudaKernels kernels(api, device);
   set_device_kernels(&kernels);
