@@ -8,6 +8,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/upsample_nearest2d.h>
 #include <ATen/ops/zeros.h>
+#include <c10/util/accumulate.h>
 
 #include "nn/kernels/winograd.hpp"
 #include "nn/packed_convolution.hpp"
@@ -29,26 +30,31 @@ Tensor take_kernel(const Weights& w, const Conv2dOptions& o) {
   return w.take("weight", {shape[0], shape[1], shape[2], 1, 1}).reshape(shape);
 }
 
-Tensor empty_output(const Tensor& x, const Conv2dOptions& o) {
+std::array<int64_t, 4> output_shape(const Tensor& x, const Conv2dOptions& o) {
   const auto side = [&](size_t axis) {
     const int64_t size = x.size(static_cast<int64_t>(axis) + 2) + 2 * o.padding[axis] - o.kernel[axis];
     return size / o.stride[axis] + 1;
   };
-  return at::empty({x.size(0), o.out_channels, side(0), side(1)}, x.options(), kChannelsLast);
+  return {x.size(0), o.out_channels, side(0), side(1)};
 }
 
-int64_t flops_of(const Tensor& out, const Conv2dOptions& o) {
-  return 2 * out.numel() * o.in_channels * o.kernel[0] * o.kernel[1];
+Tensor empty_output(const Tensor& x, const Conv2dOptions& o) {
+  return at::empty(output_shape(x, o), x.options(), kChannelsLast);
 }
 
-OpScope scope(const Conv2dOptions& o, const Tensor& x, const Tensor& out, bool doubled = false) {
+/// `outputs`: numbers that come out.
+int64_t flops_of(int64_t outputs, const Conv2dOptions& o) {
+  return 2 * outputs * o.in_channels * o.kernel[0] * o.kernel[1];
+}
+
+OpScope scope(const Conv2dOptions& o, const Tensor& x, int64_t outputs, bool doubled = false) {
   const char* name = doubled            ? "upsample + conv 3x3"
                      : o.stored_as_3d   ? "temporal conv"
                      : o.kernel[0] == 1 ? "conv 1x1"
                      : o.stride[0] != 1 ? "conv 3x3, stride 2"
                                         : "conv 3x3";
   const int64_t weights = o.in_channels * o.out_channels * o.kernel[0] * o.kernel[1];
-  return {name, flops_of(out, o), (x.numel() + weights + out.numel()) * static_cast<int64_t>(x.element_size())};
+  return {name, flops_of(outputs, o), (x.numel() + weights + outputs) * static_cast<int64_t>(x.element_size())};
 }
 
 kernels::ConvolutionShape shape_of(const Tensor& x, const Tensor& out, const Conv2dOptions& o) {
@@ -85,11 +91,14 @@ Conv2d::Conv2d(const Weights& w, const Conv2dOptions& o)
 }
 
 Tensor Conv2d::plain(const Tensor& x, const ConvExtras& extras) const {
-  const Tensor input = extras.beside ? at::cat({x, *extras.beside}, 1) : x;
-  // libtorch's convolution knows no meta tensors outside Python; the memory probe needs the shape.
-  Tensor out =
-      x.is_meta() ? empty_output(input, options) : at::conv2d(input, weight, bias, options.stride, options.padding);
-  if (x.is_meta()) counted_flops += flops_of(out, options);
+  Tensor out;
+  if (x.is_meta()) {  // libtorch's convolution knows no meta tensors outside Python; the memory probe needs the shape
+    out = empty_output(x, options);
+    counted_flops += flops_of(out.numel(), options);
+  } else {
+    out =
+        at::conv2d(extras.beside ? at::cat({x, *extras.beside}, 1) : x, weight, bias, options.stride, options.padding);
+  }
   if (extras.shift) {
     const Tensor& shift = *extras.shift;
     out.unflatten(0, {shift.size(0), -1}).add_(shift.view({shift.size(0), 1, shift.size(1), 1, 1}));
@@ -110,11 +119,11 @@ void Conv2d::run(const Tensor& x, const ConvExtras& extras, Tensor& out) const {
 
 Tensor Conv2d::forward(const Tensor& x, const ConvExtras& extras) const {
   if (!is_packed || x.is_meta()) {
-    const OpScope op("conv", 0, 0);
+    const OpScope op = scope(options, x, c10::multiply_integers(output_shape(x, options)));
     return plain(x, extras);
   }
   Tensor out = empty_output(x, options);
-  const OpScope op = scope(options, x, out);
+  const OpScope op = scope(options, x, out.numel());
   run(x, extras, out);
   return out;
 }
@@ -124,7 +133,7 @@ void Conv2d::accumulate(Tensor& sum, const Tensor& x) const {
     sum.add_(forward(x));
     return;
   }
-  const OpScope op = scope(options, x, sum);
+  const OpScope op = scope(options, x, sum.numel());
   run(x, {.residual = sum}, sum);
 }
 
@@ -133,7 +142,7 @@ Tensor Conv2d::forward_doubled(const Tensor& x) const {
     return forward(at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}));
   }
   Tensor out = at::empty({x.size(0), options.out_channels, 2 * x.size(2), 2 * x.size(3)}, x.options(), kChannelsLast);
-  const OpScope op = scope(options, x, out, /*doubled=*/true);
+  const OpScope op = scope(options, x, out.numel(), /*doubled=*/true);
   kernels::ConvolutionShape shape = shape_of(x, x, options);
   shape.kernel = {2, 2};
   for (shape.parity = 0; shape.parity < 4; ++shape.parity) {

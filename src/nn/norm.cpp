@@ -101,13 +101,24 @@ Tensor RmsNorm::forward(const Tensor& x) const {
 GroupNorm::GroupNorm(const Weights& w, int64_t group_count, int64_t channels, double epsilon)
     : weight(w.take("weight", {channels})), bias(w.take("bias", {channels})), groups(group_count), eps(epsilon) {}
 
-Tensor GroupNorm::run(const Tensor& x, const std::optional<Tensor>& beside, bool silu) const {
+bool norm_adds_shift(const Tensor& x) { return device_kernels_for(x) != nullptr; }
+
+Tensor GroupNorm::run(const Tensor& x, const NormExtras& extras, bool silu) const {
+  const auto& [beside, shift] = extras;
   const OpScope op(silu ? "group norm + SiLU" : "group norm", 0, bytes_of(x) + (beside ? bytes_of(*beside) : 0));
-  if (x.is_meta() || x.dim() != 4 || !has_kernel(x, weight) || !bias.is_contiguous()) {
-    const Tensor whole = beside ? at::cat({x, *beside}, 1) : x;
-    if (x.is_meta()) return at::empty_like(whole);
+  if (x.is_meta() || x.dim() != 4 || !has_kernel(x, weight) || !bias.is_contiguous() || shift) {
+    if (x.is_meta()) {
+      std::vector<int64_t> shape = x.sizes().vec();
+      shape[1] = weight.size(0);
+      return at::empty(shape, x.options());
+    }
+    Tensor whole = beside ? at::cat({x, *beside}, 1) : x;
     if (const auto* device = device_kernels_for(whole)) {
-      if (const auto out = device->group_norm(whole, {weight, bias, groups, eps, silu})) return *out;
+      if (const auto out = device->group_norm(whole, {weight, bias, groups, eps, silu, shift})) return *out;
+    }
+    if (shift) {
+      const Tensor of_videos = shift->view({shift->size(0), 1, shift->size(1), 1, 1});
+      whole = (whole.unflatten(0, {shift->size(0), -1}) + of_videos).flatten(0, 1);
     }
     Tensor out = at::group_norm(whole, groups, weight, bias, eps);
     return silu ? at::silu_(out) : out;
@@ -128,13 +139,13 @@ Tensor GroupNorm::run(const Tensor& x, const std::optional<Tensor>& beside, bool
   return out;
 }
 
-Tensor GroupNorm::forward(const Tensor& x) const { return run(x, std::nullopt, /*silu=*/false); }
+Tensor GroupNorm::forward(const Tensor& x) const { return run(x, {}, /*silu=*/false); }
 
-Tensor GroupNorm::forward_silu(const Tensor& x) const { return run(x, std::nullopt, /*silu=*/true); }
+Tensor GroupNorm::forward_silu(const Tensor& x) const { return run(x, {}, /*silu=*/true); }
 
-Tensor GroupNorm::forward_activated(const Tensor& x, Activation activation, const std::optional<Tensor>& beside) const {
+Tensor GroupNorm::forward_activated(const Tensor& x, Activation activation, const NormExtras& extras) const {
   const bool silu = activation == static_cast<Activation>(at::silu);
-  const Tensor out = run(x, beside, silu);
+  const Tensor out = run(x, extras, silu);
   return silu ? out : activation(out);
 }
 

@@ -28,20 +28,30 @@ struct RmsNorm {
   double eps;
 };
 
+/// What is done together with a norm where the hardware gains by it.
+struct NormExtras {
+  std::optional<Tensor> beside = {};  // more channels, as if concatenated
+  std::optional<Tensor> shift = {};   // [B, C], added first to all images of each of B videos
+};
+
 /// Statistics over (channels / groups) and all axes after the second.
 struct GroupNorm {
   GroupNorm(const Weights& w, int64_t groups, int64_t channels, double eps);
   Tensor forward(const Tensor& x) const;       // [N, C, ...]
   Tensor forward_silu(const Tensor& x) const;  // silu(forward(x))
-  /// activation(forward(x)); `beside`: more channels, as if concatenated
-  Tensor forward_activated(const Tensor& x, Activation activation, const std::optional<Tensor>& beside = {}) const;
+  /// activation(forward(x))
+  Tensor forward_activated(const Tensor& x, Activation activation, const NormExtras& extras = {}) const;
 
   Tensor weight, bias;  // [C]
   int64_t groups;
   double eps;
 
  private:
-  Tensor run(const Tensor& x, const std::optional<Tensor>& beside, bool silu) const;
+  Tensor run(const Tensor& x, const NormExtras& extras, bool silu) const;
 };
+
+/// Who adds a shift between a convolution and a norm for nothing: on a device the norm's kernel, else the
+/// convolution's.
+bool norm_adds_shift(const Tensor& x);
 
 }  // namespace t2v::nn

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nn/resnet.hpp"
 
+#include <ATen/ops/cat.h>
+
 #include "tensor/operators.hpp"
 
 namespace t2v::nn {
@@ -31,10 +33,13 @@ ResnetBlock2D::ResnetBlock2D(const Weights& w, const ResnetOptions& o)
 
 Tensor ResnetBlock2D::forward(const Tensor& x, const std::optional<Tensor>& temb,
                               const std::optional<Tensor>& beside) const {
-  ConvExtras extras;
-  if (temb && time_emb_proj) extras.shift = time_emb_proj->forward(activation(*temb));  // [B, C']
-  Tensor h = conv1.forward(norm1.forward_activated(x, activation, beside), extras);
-  h = norm2.forward_activated(h, activation);
+  if (beside && !conv1.is_packed && !x.is_meta()) return forward(at::cat({x, *beside}, 1), temb);
+  std::optional<Tensor> shift;  // [B, C']
+  if (temb && time_emb_proj) shift = time_emb_proj->forward(activation(*temb));
+  const bool in_norm = norm_adds_shift(x);
+  Tensor h = conv1.forward(norm1.forward_activated(x, activation, {.beside = beside}),
+                           {.shift = in_norm ? std::nullopt : shift});
+  h = norm2.forward_activated(h, activation, {.shift = in_norm ? shift : std::nullopt});
   Tensor out;
   if (conv_shortcut) {
     out = conv_shortcut->forward(x, {.beside = beside});

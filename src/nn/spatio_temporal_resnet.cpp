@@ -37,11 +37,13 @@ TemporalResnetBlock::TemporalResnetBlock(const Weights& w, const Options& o)
 }
 
 Tensor TemporalResnetBlock::residual(const Tensor& x, const std::optional<Tensor>& temb, int64_t frames) const {
-  Tensor h = conv1.forward(norm1.forward_silu(frames_as_rows(x, frames)));  // [B, C, F, H*W]
-  if (temb && time_emb_proj) {
-    h.add_(time_emb_proj->forward(at::silu(*temb)).unsqueeze(-1).unsqueeze(-1));
-  }
-  return rows_as_frames(conv2.forward(norm2.forward_silu(h)), x);
+  std::optional<Tensor> shift;  // [B, C]
+  if (temb && time_emb_proj) shift = time_emb_proj->forward(at::silu(*temb));
+  const bool in_norm = norm_adds_shift(x);
+  Tensor h = conv1.forward(norm1.forward_silu(frames_as_rows(x, frames)),
+                           {.shift = in_norm ? std::nullopt : shift});  // [B, C, F, H*W]
+  h = norm2.forward_activated(h, at::silu, {.shift = in_norm ? shift : std::nullopt});
+  return rows_as_frames(conv2.forward(h), x);
 }
 
 SpatioTemporalResBlock::SpatioTemporalResBlock(const Weights& w, const SpatioTemporalResnetOptions& o)
@@ -54,8 +56,9 @@ SpatioTemporalResBlock::SpatioTemporalResBlock(const Weights& w, const SpatioTem
   temporal_share = o.switches_mix ? share : 1.0 - share;
 }
 
-Tensor SpatioTemporalResBlock::forward(const Tensor& x, const std::optional<Tensor>& temb, int64_t frames) const {
-  Tensor h = spatial.forward(x, temb);
+Tensor SpatioTemporalResBlock::forward(const Tensor& x, const std::optional<Tensor>& temb, int64_t frames,
+                                       const std::optional<Tensor>& beside) const {
+  Tensor h = spatial.forward(x, temb, beside);
   // a s + (1 - a) (s + r) = s + (1 - a) r
   return h.add_(temporal.residual(h, temb, frames), temporal_share);
 }

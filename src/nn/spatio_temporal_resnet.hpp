@@ -48,8 +48,9 @@ struct SpatioTemporalResnetOptions {
 
 struct SpatioTemporalResBlock {
   SpatioTemporalResBlock(const Weights& w, const SpatioTemporalResnetOptions& options);
-  /// x [B*F, C, H, W], temb [B, T] where the block has time -> [B*F, C', H, W]
-  Tensor forward(const Tensor& x, const std::optional<Tensor>& temb, int64_t frames) const;
+  /// x [B*F, C, H, W], temb [B, T] where the block has time -> [B*F, C', H, W]; beside: as in ResnetBlock2D
+  Tensor forward(const Tensor& x, const std::optional<Tensor>& temb, int64_t frames,
+                 const std::optional<Tensor>& beside = {}) const;
 
   ResnetBlock2D spatial;         // spatial_res_block
   TemporalResnetBlock temporal;  // temporal_res_block

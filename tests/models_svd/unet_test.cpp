@@ -120,7 +120,7 @@ TEST(SvdUNetForward, a_recorded_call_holds_nothing_of_its_step) {
     EXPECT_TRUE(is_close(unet.forward(sample, timestep, token, ids, {.graph = &graph}),
                          unet.forward(sample, timestep, token, ids), 0.0));
   }
-  EXPECT_EQ(log.replayed, 3);
+  EXPECT_EQ(log.replayed, 4);
 }
 
 TEST(SvdUNetForward, runs_on_shapes_alone) {

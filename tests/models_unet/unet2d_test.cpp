@@ -122,7 +122,7 @@ TEST(UNet2DForward, a_recorded_call_holds_nothing_of_its_step) {
     EXPECT_TRUE(is_close(unet.forward(sample, timestep, text, {}, {.graph = &graph}),
                          unet.forward(sample, timestep, text), 0.0));
   }
-  EXPECT_EQ(log.replayed, 3);
+  EXPECT_EQ(log.replayed, 4);
 }
 
 int64_t count(const UNet2DConfig& config) {

@@ -44,7 +44,8 @@ struct AttentionPair {
 struct Layer {
   Layer(const Weights& block, int64_t index, int64_t in_channels, int64_t out_channels, bool has_attention,
         const BlockOptions& options);
-  Tensor forward(const Tensor& x, const Conditioning& given) const;  // [B*F, C, H, W] -> [B*F, C', H, W]
+  /// [B*F, C, H, W] -> [B*F, C', H, W]
+  Tensor forward(const Tensor& x, const Conditioning& given, const std::optional<Tensor>& beside = {}) const;
 
   nn::ResnetBlock2D resnet;         // resnets.{index}
   nn::TemporalConvLayer temp_conv;  // temp_convs.{index}

@@ -76,8 +76,8 @@ Layer::Layer(const Weights& block, int64_t index, int64_t in_channels, int64_t o
   }
 }
 
-Tensor Layer::forward(const Tensor& x, const Conditioning& given) const {
-  const Tensor h = resnet.forward(x, given.temb, given.frames);
+Tensor Layer::forward(const Tensor& x, const Conditioning& given, const std::optional<Tensor>& beside) const {
+  const Tensor h = resnet.forward(x, given.temb, given.frames, beside);
   return attention ? attention->forward(h, given.token, given.frames) : h;
 }
 

@@ -39,7 +39,8 @@ struct Conditioning {
 
 struct Layer {
   Layer(const Weights& block, int64_t index, int64_t in_channels, int64_t out_channels, const BlockOptions& options);
-  Tensor forward(const Tensor& x, const Conditioning& given) const;  // [B*F, C, H, W] -> [B*F, C', H, W]
+  /// [B*F, C, H, W] -> [B*F, C', H, W]
+  Tensor forward(const Tensor& x, const Conditioning& given, const std::optional<Tensor>& beside = {}) const;
 
   nn::SpatioTemporalResBlock resnet;                        // resnets.{index}
   std::optional<TransformerSpatioTemporalModel> attention;  // attentions.{index}

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The U shape that all denoising UNets here share (Ronneberger et al. 2015, arXiv 1505.04597; Ho et al. 2020): levels
 // of layers on the way down, a middle, and levels on the way up that take the outputs of the way down as further input.
-// What a layer is belongs to the network: a struct with forward(x, given) on [B*F, C, H, W].
+// What a layer is belongs to the network: a struct with forward(x, given, beside) on [B*F, C, H, W], where a skip is
+// given beside x: more channels, as if concatenated.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +13,6 @@
 #include <vector>
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/cat.h>
 
 #include "models/unet/feature_cache.hpp"
 #include "nn/resample.hpp"
@@ -115,9 +115,9 @@ struct UpBlock {
 
   template <class Given>
   static Tensor forward_layer(const Layer& layer, const Tensor& x, const Given& given, std::vector<Tensor>& skips) {
-    const Tensor both = at::cat({x, skips.back()}, 1);
+    const Tensor skip = std::move(skips.back());
     skips.pop_back();
-    return layer.forward(both, given);
+    return layer.forward(x, given, skip);
   }
 
   std::vector<Layer> layers;

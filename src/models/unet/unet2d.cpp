@@ -94,8 +94,8 @@ ImageMiddle middle(const UNet2DConfig& c, const Weights& w, const Weights& motio
 
 }  // namespace
 
-Tensor ImageLayer::forward(const Tensor& x, const Conditioning& given) const {
-  Tensor h = resnet.forward(x, given.temb);
+Tensor ImageLayer::forward(const Tensor& x, const Conditioning& given, const std::optional<Tensor>& beside) const {
+  Tensor h = resnet.forward(x, given.temb, beside);
   if (attention) h = attention->forward(h, given.text);
   return motion ? motion->forward(h, given.frames) : h;
 }

@@ -25,7 +25,8 @@ namespace t2v::models::unet {
 
 /// One layer: convolution and attention within frames, then attention along frames where there are motion modules.
 struct ImageLayer {
-  Tensor forward(const Tensor& x, const Conditioning& given) const;  // [B*F, C, H, W] -> [B*F, C', H, W]
+  /// [B*F, C, H, W] -> [B*F, C', H, W]
+  Tensor forward(const Tensor& x, const Conditioning& given, const std::optional<Tensor>& beside = {}) const;
 
   nn::ResnetBlock2D resnet;                            // resnets.{index}
   std::optional<nn::Transformer2DModel> attention;     // attentions.{index}
