@@ -47,7 +47,7 @@ std::optional<EncodeTimes> encode_times(const io::Component& part, const Plan& p
   WeightStore header = vae::header_store(part);
   const Encoder shapes = make_encoder(part, header.root());
   out.flops = engine::probe([&] {
-                shapes.encode(at::empty(shape, at::TensorOptions().dtype(c10::kFloat).device(c10::kMeta)));
+                shapes.encode(engine::meta(shape));
               }).flops;
   const Placement where{placement.device, shapes.force_upcast ? c10::kFloat : placement.dtype};
   WeightStore store(part.weights(), where, vae::rename_old_attention);

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <mutex>
 
+#include <ATen/ops/empty.h>
 #include <c10/core/Allocator.h>
 #include <c10/core/DeviceType.h>
 #include <c10/core/InferenceMode.h>
@@ -72,6 +73,14 @@ CallCost probe(const std::function<void()>& call) {
   Count::live += before;
   Count::in_heap += heap_before;
   return {Count::peak, Count::resident_peak, counted_flops - flops_before};
+}
+
+at::Tensor meta(at::IntArrayRef shape) {
+  return at::empty(shape, at::TensorOptions().dtype(c10::kFloat).device(c10::kMeta));
+}
+
+int64_t scaled(int64_t bytes, c10::ScalarType dtype) {
+  return bytes * static_cast<int64_t>(c10::elementSize(dtype)) / static_cast<int64_t>(sizeof(float));
 }
 
 }  // namespace t2v::engine

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 
+#include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
 namespace t2v::engine {
@@ -22,6 +23,11 @@ struct CallCost {
 /// Runs `call`, which must use meta tensors only (networks built from WeightStore::header_only or shapes_only). Scratch
 /// memory inside a kernel is not seen. Not reentrant.
 CallCost probe(const std::function<void()>& call);
+
+/// A shape for a probe: fp32, without data.
+at::Tensor meta(at::IntArrayRef shape);
+/// Bytes of a probe as they are in another dtype.
+int64_t scaled(int64_t bytes, c10::ScalarType dtype);
 
 /// Resident memory that libtorch and its libraries cost before any tensor exists, measured (torch 2.11, x86-64).
 constexpr int64_t kLibraryBytes = 190'000'000;

@@ -12,6 +12,7 @@
 #include <ATen/ops/isfinite.h>
 
 #include "engine/available_memory.hpp"
+#include "engine/cuda_plugin.hpp"
 #include "engine/finite.hpp"
 #include "engine/frames.hpp"
 #include "engine/load_memory.hpp"
@@ -100,6 +101,7 @@ int64_t default_decode_chunk(const Plan& plan, bool cuda) {
 void decode_frames(const FrameDecoder& decoder, const at::Tensor& latents, const Plan& plan, FrameSink& sink,
                    Progress& progress) {
   const int64_t frames = latents.size(0);
+  if (latents.is_cuda()) engine::cuda_empty_cache();  // denoising is over, and what it leaves has other sizes
   const auto usual_chunk = [&] {
     const int64_t usual = default_decode_chunk(plan, latents.is_cuda());
     return decoder.frames_apart ? chunk_that_fits(plan, usual, engine::available_bytes(plan.device)) : usual;

@@ -8,6 +8,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "engine/memory_probe.hpp"
 #include "models/vae/image_autoencoder.hpp"
 #include "t2v/pipeline.hpp"
 
@@ -40,6 +41,16 @@ FrameDecoder frame_decoder(const Vae& vae, const Plan& plan, bool frames_apart) 
     };
   };
   return out;
+}
+
+/// What decoding latents of this shape [f, C, h, w] takes, in tiles where the plan says so, by a network without
+/// weights.
+template <class Vae>
+engine::CallCost decode_cost(const Vae& shapes, const Plan& plan, at::IntArrayRef latents) {
+  return engine::probe([&] {
+    const at::Tensor given = engine::meta(latents);
+    plan.request.vae_tiling ? shapes.decode_tiled(given) : shapes.decode(given);
+  });
 }
 
 /// Decodes `latents` [F, C, h, w] (unscaled, placed like the VAE) a chunk at a time and writes each frame to `sink`,

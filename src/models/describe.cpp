@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "models/describe.hpp"
 
+#include <algorithm>
 #include <iterator>
 #include <set>
 #include <sstream>
@@ -14,6 +15,12 @@ ComponentInfo describe(const io::Component& component, int64_t parameters) {
   for (const auto& [name, view] : file->tensors()) dtypes.insert(std::string(io::dtype_name(view.dtype)));
   return {component.name, component.class_name, parameters, file->file_bytes(),
           dtypes.size() == 1 ? *dtypes.begin() : "mixed"};
+}
+
+c10::ScalarType half_dtype(const io::Component& network) {
+  const auto file = network.weights();
+  const auto is_bf16 = [](const auto& entry) { return entry.second.dtype == io::DType::bf16; };
+  return std::ranges::any_of(file->tensors(), is_bf16) ? c10::kBFloat16 : c10::kHalf;
 }
 
 OwnDefaults own_defaults(const io::Checkpoint& checkpoint) {

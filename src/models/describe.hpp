@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <optional>
 
+#include <c10/core/ScalarType.h>
+
 #include "io/checkpoint.hpp"
 #include "t2v/pipeline.hpp"
 #include "text/vocabulary.hpp"
@@ -12,6 +14,9 @@
 namespace t2v::models {
 
 ComponentInfo describe(const io::Component& component, int64_t parameters);
+
+/// What --dtype auto is on a device: bf16 where the network's file has it, whose numbers fp16 may not hold; else fp16.
+c10::ScalarType half_dtype(const io::Component& network);
 
 /// The object "t2v" of model_index.json: what a checkpoint trained for this engine wants by default. diffusers ignores
 /// it.

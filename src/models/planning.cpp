@@ -171,8 +171,15 @@ std::string scheduler_class(const std::string& sampler, const Limits& limits) {
 }
 
 /// The header of --init-latents now; its data, and whether it fits, when the run begins.
-void check_given_latents(const std::filesystem::path& file) {
-  if (file.empty() || io::open_tensor_file(file)->tensors().contains("latents")) return;
+void check_given_latents(const Request& request) {
+  const std::filesystem::path& file = request.init_latents;
+  if (file.empty()) return;
+  // diffusers 0.42.1's VideoToVideoSDPipeline has a parameter `latents` and never looks at it.
+  if (!request.video.empty()) {
+    throw Error(ErrorCode::usage, "--init-latents: wanted a run from noise, got --video",
+                "--seed chooses the noise that is added to the video");
+  }
+  if (io::open_tensor_file(file)->tensors().contains("latents")) return;
   throw Error(ErrorCode::bad_input, "--init-latents: " + file.string() + ": wanted a tensor 'latents', got none");
 }
 
@@ -221,7 +228,7 @@ void warn_of_unknown_words(const Request& request, const ModelInfo& info, const 
 
 Plan plan_request(const Request& request, const ModelInfo& info, const Limits& limits) {
   reject_foreign_flags(request, info);
-  check_given_latents(request.init_latents);
+  check_given_latents(request);
   Plan plan;
   plan.request = request;
   Request& r = plan.request;

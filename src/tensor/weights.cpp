@@ -29,6 +29,14 @@ int64_t element_count(at::IntArrayRef shape) {
   return count;
 }
 
+/// The names, twenty at most.
+std::string first_few(const std::vector<std::string>& names) {
+  constexpr size_t kShown = 20;
+  const std::span shown(names.data(), std::min(names.size(), kShown));
+  const size_t more = names.size() - shown.size();
+  return join(shown, ", ") + (more > 0 ? " and " + std::to_string(more) + " more" : "");
+}
+
 }  // namespace
 
 Tensor as_tensor(const io::TensorView& view, std::shared_ptr<const io::TensorFile> owner) {
@@ -109,6 +117,10 @@ Tensor WeightStore::take(const std::string& name, at::IntArrayRef shape, bool is
   }
   const auto found = by_name_.find(name);
   if (found == by_name_.end()) {
+    if (mode_ == Mode::header_only) {
+      missing_.push_back(name + " " + join_ints(shape));
+      return meta();
+    }
     throw Error(ErrorCode::bad_input, "bad checkpoint: " + file_->where() + ": " + name + ": wanted a tensor " +
                                           join_ints(shape) + ", got none of that name");
   }
@@ -149,14 +161,18 @@ void WeightStore::expect_all_taken(const std::vector<std::string>& ignorable) co
     });
     if (!taken_.contains(name) && !ignored) left.push_back(stored_name_.at(name));
   }
-  if (left.empty()) return;
-  const size_t count = left.size();
-  left.resize(std::min<size_t>(count, 10));
-  throw Error(ErrorCode::bad_input,
-              "bad checkpoint: " + file_->where() + ": " + std::to_string(count) +
-                  " tensors that the config does not describe: " + join(left, ", ") +
-                  (count > left.size() ? ", ..." : ""),
-              "config.json and the weights are of two different models, or of a newer version");
+  if (left.empty() && missing_.empty()) return;
+  std::string message = "bad checkpoint: " + file_->where() + ": ";
+  if (!missing_.empty()) message += "wanted " + first_few(missing_) + ", got none of that name";
+  if (!missing_.empty() && !left.empty()) message += "; ";
+  if (!left.empty())
+    message += std::to_string(left.size()) + " tensors that the config does not describe: " + first_few(left);
+  std::string hint = "config.json and the weights are of two different models, or of a newer version";
+  if (!missing_.empty()) {
+    const std::string name = missing_.front().substr(0, missing_.front().find(' '));
+    if (const auto near = closest(name, left)) hint = "the file's '" + *near + "' may be '" + name + "'; else " + hint;
+  }
+  throw Error(ErrorCode::bad_input, message, hint);
 }
 
 }  // namespace t2v

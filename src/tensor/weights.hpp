@@ -68,7 +68,8 @@ class WeightStore {
   /// A store without a file: take() always succeeds with uninitialised meta tensors, and parameter_count() tells how
   /// many parameters the network has. Proves counts of real configs without weights.
   static WeightStore shapes_only();
-  /// A store that checks names and shapes against the file's header but gives meta tensors: --dry-run and `t2v info`.
+  /// A store that checks names and shapes against the file's header but gives meta tensors: --dry-run and `t2v info`. A
+  /// missing tensor is told by expect_all_taken(), together with all others.
   static WeightStore header_only(std::shared_ptr<const io::TensorFile> file, const Rename& rename = {});
 
   Weights root() { return Weights(this, {}); }
@@ -78,8 +79,8 @@ class WeightStore {
   /// Names (as the network asks for them) and shapes (as stored) of everything in the file.
   std::map<std::string, std::vector<int64_t>> shapes() const;
   int64_t parameter_count() const;  ///< elements taken so far
-  /// Throws Error{bad_input} listing up to 10 tensors of the file that nobody took. `ignorable`: exact names or
-  /// suffixes of buffers that old files carry ("position_ids").
+  /// Throws Error{bad_input} listing up to 20 tensors that the file lacks, and as many of the file's that nobody took.
+  /// `ignorable`: exact names or suffixes of buffers that old files carry ("position_ids").
   void expect_all_taken(const std::vector<std::string>& ignorable = {}) const;
 
  private:
@@ -95,6 +96,7 @@ class WeightStore {
   std::map<std::string, const io::TensorView*, std::less<>> by_name_;
   std::map<std::string, std::string, std::less<>> stored_name_;
   std::set<std::string, std::less<>> taken_;
+  std::vector<std::string> missing_;  // each with the shape that is wanted
   Placement placement_;
   int64_t parameter_count_ = 0;
 };

@@ -8,12 +8,24 @@ namespace t2v::models::animatediff {
 
 namespace {
 
-/// "animatediff_lightning_4step_comfyui.safetensors", "AnimateLCM/diffusion_pytorch_model.safetensors": file and
-/// folder.
-std::string lower_name(const std::filesystem::path& module) {
-  std::string name = module.parent_path().filename().string() + "/" + module.filename().string();
+std::string lower(std::string name) {
   for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return name;
+}
+
+/// Names that any module may have, in diffusers' folders and in collections: the folder around says which one it is.
+bool says_nothing(const std::string& name) {
+  const std::string stem = name.substr(0, name.find('.'));
+  return name.starts_with("diffusion_pytorch_model") || name.starts_with("motion_module") || stem == "model" ||
+         stem == "pytorch_model" || stem == "motion_adapter";
+}
+
+/// "animatediff_lightning_4step_comfyui.safetensors", or "animatelcm" of
+/// "AnimateLCM/diffusion_pytorch_model.safetensors".
+std::string telling_name(const std::filesystem::path& given) {
+  const std::filesystem::path module = given.has_filename() ? given : given.parent_path();  // "AnimateLCM/"
+  const std::string name = lower(module.filename().string());
+  return says_nothing(name) ? lower(module.parent_path().filename().string()) : name;
 }
 
 /// The N of "Nstep", which Lightning files are distilled for; its card offers 1, 2, 4 and 8.
@@ -26,7 +38,7 @@ int64_t distilled_steps(const std::string& name) {
 }  // namespace
 
 Recipe recipe_for(const std::filesystem::path& module, const io::Config& base) {
-  const std::string name = lower_name(module);
+  const std::string name = telling_name(module);
   io::Json keys = base.json();
   keys.erase("_use_default_values");
   keys["beta_schedule"] = "linear";  // in all of them

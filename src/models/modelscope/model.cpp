@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 
-#include <ATen/ops/empty.h>
 
 #include "engine/device.hpp"
 #include "engine/memory_probe.hpp"
@@ -22,6 +21,9 @@
 namespace t2v::models::modelscope {
 
 namespace {
+
+using engine::meta;
+using engine::scaled;
 
 // Defaults of the two diffusers pipelines, where a checkpoint names none of its own.
 constexpr int64_t kFrames = 16, kSteps = 50;
@@ -43,10 +45,6 @@ int64_t count_frames(const std::filesystem::path& file) {
   return frames;
 }
 
-at::Tensor meta(at::IntArrayRef shape) {
-  return at::empty(shape, at::TensorOptions().dtype(c10::kFloat).device(c10::kMeta));
-}
-
 }  // namespace
 
 ModelFamily family() { return {"modelscope", kPipelineClasses, open}; }
@@ -54,7 +52,7 @@ ModelFamily family() { return {"modelscope", kPipelineClasses, open}; }
 ModelScopeModel::ModelScopeModel(io::Checkpoint checkpoint, const LoadOptions& options)
     : checkpoint_(std::move(checkpoint)), options_(options), loras_(options.loras) {
   reject_motion_module(options, checkpoint_.pipeline_class());
-  placement_ = engine::resolve_placement(options, c10::kHalf);
+  placement_ = engine::resolve_placement(options, half_dtype(checkpoint_.component("unet")));
   const auto& unet = checkpoint_.component("unet");
   const auto& vae = checkpoint_.component("vae");
   auto unet_store = WeightStore::header_only(unet.weights());
@@ -175,15 +173,11 @@ void ModelScopeModel::plan_costs(Plan& plan) const {
     unet_shapes_->forward(meta({batch, shape[1], plan.frames_at_once, shape[3], shape[4]}), 1.0,
                           meta({batch, kTextTokens, unet_shapes_->config().cross_attention_dim}));
   });
-  const auto decode = engine::probe([&] { vae_shapes_->decode(meta({chunk, shape[1], shape[3], shape[4]})); });
+  const auto decode = decode_cost(*vae_shapes_, plan, {chunk, shape[1], shape[3], shape[4]});
   engine::CallCost encode;
   if (!plan.request.video.empty()) {
     encode = engine::probe([&] { vae_shapes_->encode(meta({1, 3, *plan.request.height, *plan.request.width})); });
   }
-  // The probe counts fp32 numbers; fp16 halves them.
-  const auto scaled = [](int64_t bytes, c10::ScalarType dtype) {
-    return bytes * static_cast<int64_t>(c10::elementSize(dtype)) / 4;
-  };
   MemoryPlan& memory = plan.memory;
   memory.weights = text_bytes_ + unet_bytes_ + vae_bytes_;
   memory.denoise_peak = scaled(call.peak_bytes, placement_.dtype) + window_bytes(plan);

@@ -55,7 +55,7 @@ class GuidedUNet final : public sampling::Denoiser {
     return to_state(sampling::rescale_noise_cfg(guided_output, halves[1], guidance_rescale_));
   }
   bool use_fp32(bool on) override {
-    graph_.forget();
+    graph_.stop();
     return unet_.use_fp32(on);
   }
   std::map<std::string, at::Tensor> state() const override { return features_.state(); }

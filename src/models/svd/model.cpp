@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include <ATen/ops/empty.h>
 
 #include "core/log.hpp"
 #include "core/text.hpp"
@@ -15,6 +14,7 @@
 #include "engine/memory_size.hpp"
 #include "io/image.hpp"
 #include "models/clip.hpp"
+#include "models/decode.hpp"
 #include "models/describe.hpp"
 #include "models/run.hpp"
 #include "models/svd/family.hpp"
@@ -26,6 +26,9 @@
 namespace t2v::models::svd {
 
 namespace {
+
+using engine::meta;
+using engine::scaled;
 
 // Defaults of the diffusers pipeline, where a checkpoint names none of its own. diffusers exports at the rate it
 // conditions on.
@@ -40,15 +43,6 @@ constexpr std::array<std::string_view, 1> kPipelineClasses{"StableVideoDiffusion
 
 std::unique_ptr<Model> open(io::Checkpoint checkpoint, const LoadOptions& options) {
   return std::make_unique<SvdModel>(std::move(checkpoint), options);
-}
-
-Tensor meta(at::IntArrayRef shape) {
-  return at::empty(shape, at::TensorOptions().dtype(c10::kFloat).device(c10::kMeta));
-}
-
-/// The probe counts fp32 numbers; fp16 halves them.
-int64_t scaled(int64_t bytes, c10::ScalarType dtype) {
-  return bytes * static_cast<int64_t>(c10::elementSize(dtype)) / 4;
 }
 
 void check_inputs(const Request& request, const std::string& pipeline_class) {
@@ -94,7 +88,7 @@ ModelFamily family() { return {"svd", kPipelineClasses, open}; }
 SvdModel::SvdModel(io::Checkpoint checkpoint, const LoadOptions& options)
     : checkpoint_(std::move(checkpoint)), options_(options), loras_(options.loras) {
   reject_motion_module(options, checkpoint_.pipeline_class());
-  placement_ = engine::resolve_placement(options, c10::kHalf);
+  placement_ = engine::resolve_placement(options, half_dtype(checkpoint_.component("unet")));
   read_networks();
   check_networks_fit();
   read_defaults();
@@ -209,10 +203,7 @@ Plan SvdModel::plan(const Request& request) const {
 
 engine::CallCost SvdModel::decode_cost(const Plan& plan, int64_t frames) const {
   const auto& shape = plan.latent_shape;  // [1, F, C, h, w]
-  return engine::probe([&] {
-    const Tensor latents = meta({frames, shape[2], shape[3], shape[4]});
-    plan.request.vae_tiling ? vae_shapes_->decode_tiled(latents) : vae_shapes_->decode(latents);
-  });
+  return models::decode_cost(*vae_shapes_, plan, {frames, shape[2], shape[3], shape[4]});
 }
 
 /// All frames at once, as in diffusers, where the machine has the memory for it: frames of different chunks don't see

@@ -71,7 +71,7 @@ class GuidedUNet final : public sampling::Denoiser {
     return sampling::rescale_noise_cfg(guided, with_image, guidance_rescale_);
   }
   bool use_fp32(bool on) override {
-    graph_.forget();
+    graph_.stop();
     return unet_.use_fp32(on);
   }
   std::map<std::string, Tensor> state() const override { return features_.state(); }

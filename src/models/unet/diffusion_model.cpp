@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <utility>
 
-#include <ATen/ops/empty.h>
 
 #include "engine/device.hpp"
 #include "engine/memory_probe.hpp"
@@ -19,11 +18,10 @@ namespace t2v::models::unet {
 
 namespace {
 
-constexpr int64_t kTextTokens = 77;  // for the cost of a call; CLIP's length
+using engine::meta;
+using engine::scaled;
 
-at::Tensor meta(at::IntArrayRef shape) {
-  return at::empty(shape, at::TensorOptions().dtype(c10::kFloat).device(c10::kMeta));
-}
+constexpr int64_t kTextTokens = 77;  // for the cost of a call; CLIP's length
 
 /// A UNetMotionModel's own modules give way to those of an adapter.
 std::string without_motion(const std::string& name) {
@@ -53,7 +51,7 @@ std::unique_ptr<UNet2DConditionModel> build_unet(const io::Checkpoint& checkpoin
 
 DiffusionModel::DiffusionModel(io::Checkpoint checkpoint, const LoadOptions& options, Variant variant)
     : checkpoint_(std::move(checkpoint)), options_(options), loras_(options.loras), variant_(std::move(variant)) {
-  placement_ = engine::resolve_placement(options, c10::kHalf);
+  placement_ = engine::resolve_placement(options, half_dtype(checkpoint_.component("unet")));
   count_parts();
   read_defaults();
 }
@@ -163,11 +161,7 @@ void DiffusionModel::plan_costs(Plan& plan) const {
     unet_shapes_->forward(meta({batch, channels, plan.frames_at_once, height, width}), 1.0,
                           meta({batch, kTextTokens, variant_.unet.cross_attention_dim[0]}));
   });
-  const auto decode = engine::probe([&] { vae_shapes_->decode(meta({chunk, channels, height, width})); });
-  // The probe counts fp32 numbers; fp16 halves them.
-  const auto scaled = [](int64_t bytes, c10::ScalarType dtype) {
-    return bytes * static_cast<int64_t>(c10::elementSize(dtype)) / 4;
-  };
+  const auto decode = decode_cost(*vae_shapes_, plan, {chunk, channels, height, width});
   MemoryPlan& memory = plan.memory;
   memory.weights = text_bytes_ + unet_bytes_ + vae_bytes_;
   memory.denoise_peak = scaled(call.peak_bytes, placement_.dtype) + window_bytes(plan);

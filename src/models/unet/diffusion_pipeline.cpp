@@ -59,7 +59,7 @@ class GuidedUNet final : public sampling::Denoiser {
     return sampling::rescale_noise_cfg(guided_output, halves[1], guidance_rescale_);
   }
   bool use_fp32(bool on) override {
-    graph_.forget();
+    graph_.stop();
     return unet_.use_fp32(on);
   }
   std::map<std::string, at::Tensor> state() const override { return features_.state(); }
