@@ -8,7 +8,9 @@
 #include <filesystem>
 
 #include "core/text.hpp"
+#include "io/image.hpp"
 #include "media/color.hpp"
+#include "media/encoder_list.hpp"
 #include "t2v/error.hpp"
 #include "t2v/frame_sink.hpp"
 
@@ -111,6 +113,18 @@ void write_scratch_clip(int64_t width, int64_t height, Rational fps, const std::
   sink->finish();
 }
 
+std::shared_ptr<const fs::path> scratch_picture(int64_t width, int64_t height) {
+  struct Picture {
+    ScratchFolder folder;
+    fs::path file = folder.path() / "bench.png";
+  };
+  io::Image image{width, height, std::vector<uint8_t>(static_cast<size_t>(width * height * 3))};
+  draw(image.rgb, width, height, 0);
+  const auto picture = std::make_shared<const Picture>();
+  io::save_png(picture->file, image);
+  return {picture, &picture->file};
+}
+
 std::string test_encode(const std::string& format) {
   constexpr int64_t kSide = 64;
   constexpr int64_t kFrames = 8;
@@ -118,8 +132,8 @@ std::string test_encode(const std::string& format) {
   const fs::path file = folder.path() / ("doctor." + format);
   const auto sink = open_sink(file, spec_of(kSide, kSide, {8, 1}));
   write_clip(*sink, kSide, kSide, kFrames);
-  return human_bytes(static_cast<int64_t>(fs::file_size(file))) + " for " + std::to_string(kFrames) +
-         " frames of 64x64";
+  return media::encoder_of(file) + ", " + std::to_string(kFrames) + " frames of 64x64, " +
+         human_bytes(static_cast<int64_t>(fs::file_size(file)));
 }
 
 }  // namespace t2v::commands

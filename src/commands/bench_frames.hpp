@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -17,7 +19,9 @@ std::vector<double> encode_seconds(int64_t width, int64_t height);
 std::vector<double> convert_seconds(int64_t width, int64_t height);
 /// Opens an MP4 file that is deleted at the end, and lets `write` fill it.
 void write_scratch_clip(int64_t width, int64_t height, Rational fps, const std::function<void(FrameSink&)>& write);
-/// Writes a short clip in `format`; says how large it became. Throws what the sink throws.
+/// A drawn picture as a PNG file, which goes with the last copy of the pointer.
+std::shared_ptr<const std::filesystem::path> scratch_picture(int64_t width, int64_t height);
+/// Writes a short clip in `format`; says which encoder made it and how large it became. Throws what the sink throws.
 std::string test_encode(const std::string& format);
 
 }  // namespace t2v::commands

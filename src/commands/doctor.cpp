@@ -17,6 +17,7 @@
 #include "engine/cuda_plugin.hpp"
 #include "io/checkpoint.hpp"
 #include "media/compare.hpp"
+#include "media/encoder_list.hpp"
 #include "t2v/version.hpp"
 
 namespace t2v::commands {
@@ -136,6 +137,13 @@ std::string every_device() {
   return text;
 }
 
+std::string every_encoder() {
+  const media::EncoderList list = media::list_encoders();
+  std::string text = list.here.empty() ? "none" : join(list.here, " ");
+  if (!list.missing.empty()) text += "; not in this FFmpeg: " + join(list.missing, " ");
+  return text;
+}
+
 }  // namespace
 
 int doctor(const Invocation& invocation, const Tools& tools) {
@@ -147,6 +155,7 @@ int doctor(const Invocation& invocation, const Tools& tools) {
     for (const auto& path : io::find_models()) names.push_back(path.filename().string());
     return names.empty() ? std::string("none found") : join(names, " ");
   });
+  report.check("video encoders", every_encoder);
   for (const char* format : {"mp4", "webm", "gif", "webp"}) {
     report.check(std::string("writes ") + format, [&] { return test_encode(format); });
   }

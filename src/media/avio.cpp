@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 extern "C" {
+#include <libavutil/avstring.h>
 #include <libavutil/mem.h>
 }
 
@@ -100,9 +101,43 @@ int64_t seek_file(void* opaque, int64_t offset, int whence) {
   return position < 0 ? -errno : position;
 }
 
-/// Playlists and concat scripts would read other files or the network: a video is one file.
+/// libav's names of what holds a video or a picture by itself. Others lead elsewhere (sdp and dash open sockets without
+/// asking our callbacks, hls and concat name files), or hold no video.
+constexpr char kFormats[] =
+    // videos
+    "mov,matroska,avi,yuv4mpegpipe,gif,apng,mpegts,mpeg,flv,ogg,asf,mxf,nut,dv,ivf,"
+    // a codec's bare stream
+    "h264,hevc,m4v,mpegvideo,mjpeg,av1,obu,"
+    // pictures
+    "image2,png_pipe,jpeg_pipe,webp_pipe,gif_pipe,bmp_pipe,tiff_pipe,ppm_pipe,pgm_pipe,pbm_pipe,pam_pipe,pfm_pipe,"
+    "dpx_pipe,exr_pipe,hdr_pipe,j2k_pipe,jpegxl_pipe,jpegxl_anim,qoi_pipe,sgi_pipe";
+
+/// A video is one file: no format opens another.
 int refuse_open(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**) { return AVERROR(EPERM); }
 int close_nothing(AVFormatContext*, AVIOContext*) { return 0; }
+
+[[noreturn]] void refuse_input(const std::string& where, const std::string& got, std::string hint = {}) {
+  throw Error(ErrorCode::bad_input, where + ": wanted a video or a picture" + got, std::move(hint));
+}
+
+std::string described(const AVInputFormat& format) {
+  return format.long_name ? std::string(format.name) + " (" + format.long_name + ")" : format.name;
+}
+
+/// A context that can read `io` and nothing else, not even through formats inside a format.
+UniqueInputContext make_confined_context(AVIOContext* io, const std::string& where) {
+  UniqueInputContext context(avformat_alloc_context());
+  if (!context) throw Error(ErrorCode::no_resource, where + ": out of memory");
+  context->pb = io;
+  context->flags |= AVFMT_FLAG_CUSTOM_IO;
+  set_io_callbacks<close_nothing>(context.get(), refuse_open);
+  context->format_whitelist = av_strdup(kFormats);
+  context->protocol_whitelist = av_strdup("");  // none: null would be all
+  if (!context->format_whitelist || !context->protocol_whitelist) {
+    throw Error(ErrorCode::no_resource, where + ": out of memory");
+  }
+  return context;
+}
 
 }  // namespace
 
@@ -137,17 +172,17 @@ void AvioOutput::flush() {
   av_check(io_->error, "avio_flush", file_->where());
 }
 
-AvioInput::AvioInput(const std::filesystem::path& path) {
+AvioInput::AvioInput(const std::filesystem::path& path) : where_(path.string()) {
   // O_NONBLOCK: opening a FIFO must not wait for a writer; regular files do not care.
   fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   const int error = errno;
   struct stat info {};
   if (fd_ < 0 || ::fstat(fd_, &info) != 0) {
-    throw Error(ErrorCode::bad_input, path.string() + ": cannot open: " + std::strerror(error));
+    throw Error(ErrorCode::bad_input, where_ + ": cannot open: " + std::strerror(error));
   }
   if (!S_ISREG(info.st_mode)) {
     ::close(fd_);
-    throw Error(ErrorCode::bad_input, path.string() + ": not a regular file");
+    throw Error(ErrorCode::bad_input, where_ + ": not a regular file");
   }
   io_ = make_io(false, &fd_, read_file, nullptr, seek_file);
 }
@@ -157,10 +192,26 @@ AvioInput::~AvioInput() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-void AvioInput::attach(AVFormatContext* context) {
-  context->pb = io_;
-  context->flags |= AVFMT_FLAG_CUSTOM_IO;
-  set_io_callbacks<close_nothing>(context, refuse_open);
+AvioInput::Format AvioInput::recognise() {
+  Format format = nullptr;
+  // The name only helps libav to guess; all bytes come from our descriptor.
+  const int code = av_probe_input_buffer2(io_, &format, where_.c_str(), nullptr, 0, 0);
+  if (code < 0) refuse_input(where_, ": " + av_words(code));
+  if (av_match_list(format->name, kFormats, ',') > 0) return format;
+  refuse_input(where_, ", got " + described(*format),
+               "mp4, mov, mkv, webm, avi, gif, y4m, mpeg and pictures are read; what leads to other files is not");
+}
+
+UniqueInputContext AvioInput::open_container() {
+  quiet_libav();
+  const Format format = recognise();
+  UniqueInputContext container = make_confined_context(io_, where_);
+  AVFormatContext* context = container.release();  // freed by libav on failure
+  if (const int code = avformat_open_input(&context, where_.c_str(), format, nullptr); code < 0) {
+    refuse_input(where_, ": " + av_words(code));
+  }
+  container.reset(context);
+  return container;
 }
 
 }  // namespace t2v::media

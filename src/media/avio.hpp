@@ -35,7 +35,7 @@ class AvioOutput {
   Filter filter_;
 };
 
-/// A read-only file attached to a demuxer.
+/// A read-only file that a demuxer reads.
 class AvioInput {
  public:
   /// Throws Error{bad_input} when it can't be opened or is not a regular file.
@@ -44,9 +44,16 @@ class AvioInput {
   AvioInput(const AvioInput&) = delete;
   AvioInput& operator=(const AvioInput&) = delete;
 
-  void attach(AVFormatContext* context);
+  /// Reads the container's header, once. Throws Error{bad_input} for what is no video or picture by itself: a playlist
+  /// or the description of a stream is refused by its format's name before libav acts on it. Must outlive what it
+  /// returns.
+  UniqueInputContext open_container();
 
  private:
+  using Format = decltype(AVFormatContext::iformat);  // const or not, as this libavformat has it
+  Format recognise();
+
+  std::string where_;
   int fd_ = -1;
   AVIOContext* io_ = nullptr;
 };

@@ -60,14 +60,20 @@ std::optional<std::string> read_webp_description(Bytes file) {
   return std::nullopt;
 }
 
+/// Null when the file is no video.
+UniqueInputContext open_if_video(AvioInput& input) {
+  try {
+    return input.open_container();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::bad_input) throw;
+    return nullptr;
+  }
+}
+
 std::optional<std::string> read_container_comment(const fs::path& path) {
-  quiet_libav();
   AvioInput input(path);
-  AVFormatContext* context = avformat_alloc_context();
-  if (!context) throw Error(ErrorCode::no_resource, path.string() + ": out of memory");
-  input.attach(context);
-  if (avformat_open_input(&context, path.c_str(), nullptr, nullptr) < 0) return std::nullopt;
-  const UniqueInputContext container(context);
+  const UniqueInputContext container = open_if_video(input);
+  if (!container) return std::nullopt;
   const AVDictionaryEntry* entry = av_dict_get(container->metadata, "comment", nullptr, 0);
   if (!entry) return std::nullopt;
   return std::string(entry->value);

@@ -52,21 +52,14 @@ class FileReader final : public VideoReader {
 
 FileReader::FileReader(const fs::path& path, const VideoLimits& limits)
     : where_(path.string()), limits_(limits), input_(path) {
-  quiet_libav();
   open_container();
   open_decoder();
   read_info();
 }
 
 void FileReader::open_container() {
-  AVFormatContext* context = avformat_alloc_context();
-  if (!context) throw Error(ErrorCode::no_resource, where_ + ": out of memory");
-  input_.attach(context);
-  // The name only helps libav to guess the format; all bytes come from our descriptor. It frees the
-  // context on failure.
-  const int code = avformat_open_input(&context, where_.c_str(), nullptr, nullptr);
-  if (code < 0) bad_input(where_, "wanted a video or a picture: " + av_words(code));
-  container_.reset(context);
+  container_ = input_.open_container();
+  AVFormatContext* context = container_.get();
   if (const int found = avformat_find_stream_info(context, nullptr); found < 0) {
     bad_input(where_, "no stream can be read: " + av_words(found));
   }

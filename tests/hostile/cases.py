@@ -9,6 +9,15 @@ import zipfile
 TERA = 1 << 40
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 1\n"
 SECRET = "top-secret-words"
+# By libav's name: a "video" with which libav would listen on a port or ask a server. The port is that of nobody.
+LURES = {
+    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 45454 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
+    "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n",
+    "dash": '<?xml version="1.0"?>\n<MPD profiles="urn:mpeg:dash:profile:isoff-main:2011" type="static"><Period>'
+            '<AdaptationSet mimeType="video/mp4"><Representation id="1" bandwidth="1"><BaseURL>http://127.0.0.1:9/a.mp4'
+            "</BaseURL></Representation></AdaptationSet></Period></MPD>\n",
+    "concat": "ffconcat version 1.0\nfile http://127.0.0.1:9/a.mp4\n",
+}
 notes = []  # where this machine's file system made a case smaller than it is written
 
 
@@ -140,6 +149,8 @@ def single_files():
         b"\xff\xd8\xff\xc0\0\x11\x08" + struct.pack(">HH", 65500, 65500) + b"\3\1\x11\0\2\x11\0\3\x11\0" + b"\0" * 64), ()
     yield "Row39_gif_of_65500_squared", bytes_of(b"GIF89a" + struct.pack("<HH", 65500, 65500) + b"\0" * 64), ()
     yield "Row39_bitmap", bytes_of(b"BM" + b"\0" * 16 + struct.pack("<ii", 1 << 30, 1 << 30) + b"\0" * 64), ()
+    for name, text in LURES.items():
+        yield f"Row39_{name}_as_a_video", bytes_of(text), (f"wanted a video or a picture, got {name} (",)
     yield "Row42_zeros_of_terabytes", lambda path: sparse(path, 4 * TERA), ()
     yield "Row42_fifo", os.mkfifo, ()
     yield "Row42_link_to_itself", lambda path: os.symlink(os.path.basename(path), path), ()
@@ -150,7 +161,7 @@ def file_cases():
         yield Case(name, make, lambda path: [["info", path]], words)
     # The same files where a run takes them; the message names the flag's file.
     chosen = {"Row01_0_bytes", "Row02_header_of_zeros_in_a_file_of_terabytes", "Row16_text", "Row29_values", "Row42_fifo",
-              "Row42_zeros_of_terabytes", "Row39_png_of_65500_squared"}
+              "Row42_zeros_of_terabytes", "Row39_png_of_65500_squared", *(f"Row39_{name}_as_a_video" for name in LURES)}
     flags = ["--init-latents", "--vae", "--unet", "--text-encoder", "--from", "--image", "--video", "--lora"]
     for name, make, _ in single_files():
         if name in chosen:

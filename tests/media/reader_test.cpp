@@ -2,6 +2,11 @@
 // Reading: sequences, limits, and files that are not what they say.
 #include "media/video_reader.hpp"
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <thread>
+
 #include "media/compare.hpp"
 #include "media_support.hpp"
 
@@ -81,6 +86,60 @@ TEST(VideoReader, a_playlist_can_not_make_it_read_other_files) {
   };
   error_of(ErrorCode::bad_input, [&] { read_all("a.ffconcat"); });
   error_of(ErrorCode::bad_input, [&] { read_all("a.m3u8"); });
+}
+
+int64_t open_sockets() {
+  std::error_code ignored;
+  const fs::directory_iterator descriptors("/proc/self/fd", ignored);
+  return std::count_if(begin(descriptors), end(descriptors), [](const fs::directory_entry& descriptor) {
+    std::error_code closed_meanwhile;
+    return fs::read_symlink(descriptor, closed_meanwhile).string().starts_with("socket:");
+  });
+}
+
+/// Whether `action` had a socket open for longer than a look at the open files takes.
+bool opens_a_socket(const std::function<void()>& action) {
+  const int64_t before = open_sockets();
+  std::atomic<bool> is_done = false, is_seen = false;
+  std::thread watch([&] {
+    while (!is_done) {
+      if (open_sockets() > before) is_seen = true;
+    }
+  });
+  action();
+  is_done = true;
+  watch.join();
+  return is_seen;
+}
+
+TEST(VideoReader, Row39_what_leads_to_the_network_is_refused_by_name_and_at_once) {
+  struct Lure {
+    const char *format, *text;
+  };
+  const Lure lures[] = {
+      {"sdp",
+       "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 45454 RTP/AVP 96\n"
+       "a=rtpmap:96 H264/90000\n"},
+      {"hls", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n"},
+      {"dash",
+       "<?xml version=\"1.0\"?>\n<MPD profiles=\"urn:mpeg:dash:profile:isoff-main:2011\" type=\"static\"><Period>"
+       "<AdaptationSet mimeType=\"video/mp4\"><Representation id=\"1\" "
+       "bandwidth=\"1\"><BaseURL>http://127.0.0.1:9/a.mp4"
+       "</BaseURL></Representation></AdaptationSet></Period></MPD>\n"},
+      {"concat", "ffconcat version 1.0\nfile http://127.0.0.1:9/a.mp4\n"},
+  };
+  TempFolder folder;
+  for (const Lure& lure : lures) {
+    const std::string text = lure.text, name = std::string(lure.format) + ".mp4";
+    write_bytes(folder / name, {text.begin(), text.end()});
+    const auto start = std::chrono::steady_clock::now();
+    std::string message;
+    EXPECT_FALSE(opens_a_socket([&] { message = error_of(ErrorCode::bad_input, [&] { open_video(folder / name); }); }))
+        << name;
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1)) << name;
+    EXPECT_NE(message.find(name + ": wanted a video or a picture, got " + lure.format + " ("), std::string::npos)
+        << message;
+  }
 }
 
 TEST(VideoReader, Row39_cut_and_flipped_bytes_never_crash) {
