@@ -50,6 +50,13 @@ void drop(Layer& layer, std::string_view name) {
   std::erase_if(layer, [&](const Given& given) { return given.name == name; });
 }
 
+/// What is said of an image that is made, where another is given instead.
+void drop_first_frame(Layer& layer) {
+  std::erase_if(layer, [](const Given& given) {
+    return given.name.starts_with("first-frame-") || given.name == "keep-first-frame";
+  });
+}
+
 /// --size becomes --width and --height, so that a stronger --width can replace half of it.
 void expand_size(Layer& layer) {
   const Given* size = given_in(layer, "size");
@@ -156,6 +163,7 @@ Layer merge(Layer lower, const Layer& upper) {
       if (given.name == a) drop(lower, b);
       if (given.name == b) drop(lower, a);
     }
+    if (given.name == "image") drop_first_frame(lower);
   }
   lower.insert(lower.end(), upper.begin(), upper.end());
   return lower;

@@ -131,20 +131,20 @@ const std::array kOptions = std::to_array<Option>({
      Group::sampling, kMake, T2V_SETTING(request, clip_skip), 0, 100},
 
     // Conditioning
-    {"image", "-i --init-img", "FILE", "conditioning image", Group::conditioning, kMake, T2V_SETTING(request, image)},
+    {"image", "-i --init-img", "FILE", "conditioning image", Group::conditioning, kMake | kBench, T2V_SETTING(request, image)},
     {"first-frame-model", "", "PATH_OR_NAME", "image model that makes --image from the prompt, for models without text (SVD); takes --lora",
-     Group::conditioning, kGenerate, T2V_FIELD(first_frame, model), get_first_frame_model},
+     Group::conditioning, kMake, T2V_FIELD(first_frame, model), get_first_frame_model},
     {"keep-first-frame", "", "FILE.png", "keep that image", Group::conditioning, kGenerate, T2V_PLAIN(first_frame, keep)},
     {"first-frame-size", "", "WxH", "its size (default: the shape of the video, as many pixels as its model's own size)",
-     Group::conditioning, kGenerate, set_first_frame_size, get_first_frame_size, 1, kMaxSide},
+     Group::conditioning, kMake, set_first_frame_size, get_first_frame_size, 1, kMaxSide},
     {"first-frame-steps", "", "N", "its denoising steps (default: its model's)",
-     Group::conditioning, kGenerate, T2V_SETTING(first_frame, steps), 1, 10000},
+     Group::conditioning, kMake, T2V_SETTING(first_frame, steps), 1, 10000},
     {"first-frame-cfg-scale", "", "X", "its guidance (default: its model's)",
-     Group::conditioning, kGenerate, T2V_SETTING(first_frame, cfg_scale), 0, 1000},
+     Group::conditioning, kMake, T2V_SETTING(first_frame, cfg_scale), 0, 1000},
     {"first-frame-sampler", "", "NAME", "its sampler (default: its model's)",
-     Group::conditioning, kGenerate, set_first_frame_sampler, get_field<&Invocation::first_frame, &FirstFrameOptions::sampler>},
+     Group::conditioning, kMake, set_first_frame_sampler, get_field<&Invocation::first_frame, &FirstFrameOptions::sampler>},
     {"end-image", "", "FILE", "last image, where the family takes one", Group::conditioning, kMake, T2V_SETTING(request, end_image)},
-    {"video", "", "FILE", "input video: any file libav reads, or a frame pattern like f%04d.png",
+    {"video", "", "FILE", "input video: one file (mp4, mov, mkv, webm, avi, gif, y4m, ...), or a frame pattern like f%04d.png",
      Group::conditioning, kMake, T2V_SETTING(request, video)},
     {"strength", "", "X", "0 to 1: how much of --video or --image is re-made (default: the family's)",
      Group::conditioning, kMake, T2V_SETTING(request, strength), 0, 1},
@@ -154,7 +154,7 @@ const std::array kOptions = std::to_array<Option>({
     {"noise-aug", "", "X", "noise added to the conditioning image (SVD)", Group::conditioning, kMake, T2V_SETTING(request, noise_aug), 0, 100},
 
     // Decoding
-    {"decode-chunk", "", "N", "frames decoded at once (default: as many as fit)",
+    {"decode-chunk", "", "N", "frames decoded at once (default: what is fastest and fits)",
      Group::decoding, kWrite | kBench, T2V_SETTING(request, decode_chunk), 1, kMaxCount},
     {"vae-tiling", "", "", "decode in tiles: less memory, not exact", Group::decoding, kWrite | kBench, T2V_SETTING(request, vae_tiling)},
 

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::array kSamplers{
     SamplerName{"ddpm", "DDPMScheduler", "ancestral sampling of the training process; wants many steps"},
-    SamplerName{"ddim", "DDIMScheduler", "deterministic at eta 0; the usual choice of early video models"},
+    SamplerName{"ddim", "DDIMScheduler", "deterministic at eta 0; the usual choice of early video models", true},
     SamplerName{"pndm", "PNDMScheduler", "pseudo linear multistep"},
     SamplerName{"euler", "EulerDiscreteScheduler", "first order, deterministic"},
     SamplerName{"euler_a", "EulerAncestralDiscreteScheduler", "first order, fresh noise each step"},
@@ -25,7 +25,7 @@ constexpr std::array kSamplers{
     SamplerName{"dpmpp_sde", "DPMSolverSDEScheduler", "second order stochastic, two network calls a step"},
     SamplerName{"unipc", "UniPCMultistepScheduler", "predictor and corrector; good in 10 to 20 steps"},
     SamplerName{"lcm", "LCMScheduler", "for consistency-distilled weights, 1 to 8 steps"},
-    SamplerName{"tcd", "TCDScheduler", "for trajectory-consistency weights, any number of steps"},
+    SamplerName{"tcd", "TCDScheduler", "for trajectory-consistency weights, any number of steps", true},
     SamplerName{"deis", "DEISMultistepScheduler", "exponential integrator, multistep"},
     SamplerName{"lms", "LMSDiscreteScheduler", "linear multistep"},
     SamplerName{"flow_euler", "FlowMatchEulerDiscreteScheduler", "for flow-matching models"},

@@ -13,6 +13,7 @@ struct SamplerName {
   std::string_view name;        ///< contract name: "dpmpp_2m"
   std::string_view class_name;  ///< diffusers class
   std::string_view about;
+  bool takes_eta = false;  ///< --eta changes what it does
 };
 
 std::span<const SamplerName> sampler_names();

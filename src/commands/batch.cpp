@@ -9,6 +9,7 @@
 #include "cli/preflight.hpp"
 #include "cli/streams.hpp"
 #include "commands/failures.hpp"
+#include "commands/first_frame.hpp"
 #include "commands/job.hpp"
 #include "commands/jobs.hpp"
 #include "commands/journal.hpp"
@@ -87,48 +88,82 @@ class Batch {
   }
 
   void run_one(const Job& job) {
-    const Invocation& asked = job.invocation;
-    if (invocation_.run.dry_run) {
-      const Plan plan = model_for(asked).plan(prepared_request(asked));
-      report({{"job", job.number}, {"status", "planned"}, {"plan", plan_json({asked, plan, model_->info()})}});
-      return;
-    }
-    if (journal_.is_done(job.id, asked.output.path)) return skip(job);
+    const std::string& output = job.invocation.output.path;
+    if (journal_.is_done(job.id, output)) return skip(job);
+    if (invocation_.run.dry_run) return make(job);
     std::unique_ptr<Claim> claim;
     if (!journal_.try_claim(job.id, claim)) {
       ++elsewhere_;
-      report({{"job", job.number}, {"status", "elsewhere"}, {"output", asked.output.path}});
+      report({{"job", job.number}, {"status", "elsewhere"}, {"output", output}});
       return;
     }
-    if (journal_.is_done(job.id, asked.output.path)) return skip(job);  // finished between look and claim
-    run_claimed(job);
+    if (journal_.is_done(job.id, output)) return skip(job);  // finished between look and claim
+    make(job);
   }
 
-  void run_claimed(const Job& job) {
-    Invocation asked = job.invocation;
-    const bool is_again = journal_.was_begun(job.id);
+  /// The video, or in a dry run its plan.
+  void make(const Job& job) {
+    Invocation asked = with_recorded_settings(job.invocation);
     // What an earlier try left under the name is ours, also where its record came no more.
-    if (is_again) asked.output.overwrite = true;
+    if (journal_.was_begun(job.id)) asked.output.overwrite = true;
     if (cli::preflight(asked) == cli::Verdict::skip) return skip(job);
-    const Model& model = model_for(asked);
-    Request request = prepared_request(asked);
-    std::optional<UnfinishedRun> unfinished;
-    if (is_again && asked.output.path != "-")
-      unfinished = earlier_try(kept_path(asked, 0, "state"), asked, model.info());
+    const Invocation video = without_first_frame(asked);
+    const Model& model = model_for(video);
+    Request request = prepared_request(video);
+    std::optional<UnfinishedRun> unfinished = unfinished_run(job, asked);
     if (unfinished) request.seed = seed_of(*unfinished);
-    const Plan plan = model.plan(request);
+    // The video's model stays in memory beside the image's: it is the one that all jobs share.
+    std::optional<FirstFrame> image;
+    if (makes_first_frame(asked)) {
+      image.emplace(asked, model, request, tools_);
+      asked = image->recorded(std::move(asked));
+      if (unfinished && !has_same_first_frame(*unfinished, image->info())) {
+        log::warn("{}: its first frame is another model's; the job begins anew", unfinished->file.string());
+        unfinished.reset();
+      }
+    }
+    const Plan plan = image ? image->video_plan() : model.plan(request);
+    warn_of_unused_eta(plan);
+    if (invocation_.run.dry_run) return report_plan(job, {asked, plan, model.info()}, image ? &*image : nullptr);
     log::info("job {}: seed {}, {}", job.number, plan.request.seed.value_or(0), asked.output.path);
     if (unfinished) log::info("job {}: continued after step {}", job.number, unfinished->state.steps_done);
-    if (!is_again) journal_.record_begun(job.id, asked.output.path);
+    if (!journal_.was_begun(job.id)) journal_.record_begun(job.id, asked.output.path);
     progress_.restart();
-    run_job(asked, plan, *loaded_, progress_, {.latents = {}, .unfinished = unfinished ? &*unfinished : nullptr});
+    if (image) {
+      image->make(progress_);
+      request.image = image->file();
+    }
+    run_job(asked, image ? model.plan(request) : plan, *loaded_, progress_,
+            {.latents = {}, .unfinished = unfinished ? &*unfinished : nullptr});
     journal_.record_done(job.id, asked.output.path);
+    report_done(job, plan.request.seed.value_or(0));
+  }
+
+  std::optional<UnfinishedRun> unfinished_run(const Job& job, const Invocation& asked) const {
+    const bool has_name = !asked.output.path.empty() && asked.output.path != "-";
+    if (!has_name || !journal_.was_begun(job.id)) return std::nullopt;
+    return earlier_try(kept_path(asked, 0, "state"), asked, model_->info());
+  }
+
+  void report_done(const Job& job, int64_t seed) {
     ++done_;
     report({{"job", job.number},
             {"status", "done"},
-            {"output", asked.output.path},
-            {"seed", plan.request.seed.value_or(0)},
+            {"output", job.invocation.output.path},
+            {"seed", seed},
             {"seconds", progress_.total_seconds()}});
+  }
+
+  static void report_plan(const Job& job, const PlannedRun& video, const FirstFrame* image) {
+    Json plan;
+    if (image) {
+      const Invocation image_invocation = image->invocation();
+      const PlannedRun first{image_invocation, image->plan(), image->info()};
+      plan = plan_json(video, &first);
+    } else {
+      plan = plan_json(video);
+    }
+    report({{"job", job.number}, {"status", "planned"}, {"plan", plan}});
   }
 
   void skip(const Job& job) {
@@ -140,10 +175,11 @@ class Batch {
     const std::string key = load_key(asked.load);
     if (!model_ || key != key_) {
       forget_model();
-      model_ = open_checked_model(asked, tools_);
+      model_ = tools_.open_model(asked.load);
       loaded_ = std::make_unique<LoadedModel>(*model_);
       key_ = key;
     }
+    warn_of_other_content(asked, model_->info());  // each job may have a record of its own
     return *model_;
   }
 

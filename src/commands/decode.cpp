@@ -60,7 +60,7 @@ int decode(const Invocation& asked, const Tools& tools) {
   const bool has_settings = !latents.settings.empty();
   const Invocation invocation = has_settings ? with_settings(asked, latents.settings, file) : asked;
   // What shaped the latents is nothing to the decoder.
-  Invocation decoding = makes_first_frame(invocation) ? without_first_frame(invocation) : invocation;
+  Invocation decoding = without_first_frame(invocation);
   decoding.load.loras.clear();
   const auto model = open_checked_model(decoding, tools);
   const Request recorded = prepared_request(decoding);

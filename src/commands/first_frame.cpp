@@ -74,6 +74,7 @@ fs::path make_temporary_folder() {
 bool makes_first_frame(const Invocation& invocation) { return !invocation.first_frame.model.empty(); }
 
 Invocation without_first_frame(Invocation invocation) {
+  if (!makes_first_frame(invocation)) return invocation;
   invocation.request.prompt.clear();
   invocation.request.negative_prompt.reset();
   invocation.request.prompt_syntax.clear();
@@ -84,7 +85,7 @@ Invocation without_first_frame(Invocation invocation) {
 }
 
 FirstFrame::FirstFrame(const Invocation& invocation, const Model& video_model, const Request& video, const Tools& tools)
-    : invocation_(image_invocation(invocation)), file_(invocation.first_frame.keep) {
+    : invocation_(image_invocation(invocation)), video_output_(invocation.output), file_(invocation.first_frame.keep) {
   if (const ModelInfo& info = video_model.info(); !takes(info, "image")) {
     throw Error(ErrorCode::unsupported,
                 "--first-frame-model: not taken by " + info.pipeline_class + " (" + info.name + ")",
@@ -130,6 +131,7 @@ Invocation FirstFrame::recorded(Invocation invocation) const {
 }
 
 void FirstFrame::make(ConsoleProgress& progress) {
+  if (video_output_.path != "-") open_sink(video_output_.path, video_spec(video_output_, video_plan_, {}));
   if (file_.empty()) {
     temporary_folder_ = make_temporary_folder();
     file_ = temporary_folder_ / "image.png";

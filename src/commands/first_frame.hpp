@@ -16,7 +16,7 @@ namespace t2v::commands {
 
 bool makes_first_frame(const Invocation& invocation);
 
-/// The part of the command that is about the video: text and LoRAs are the image model's.
+/// The part of the command that is about the video: of one with a first frame, text and LoRAs are the image model's.
 Invocation without_first_frame(Invocation invocation);
 
 class FirstFrame {
@@ -29,7 +29,7 @@ class FirstFrame {
   FirstFrame(const FirstFrame&) = delete;
   FirstFrame& operator=(const FirstFrame&) = delete;
 
-  /// Writes file(). The image model's memory is free again afterwards.
+  /// Writes file(), once the video's output is known to be writable. The image model's memory is free again afterwards.
   void make(ConsoleProgress& progress);
   /// --keep-first-frame, or a temporary PNG that goes with this object.
   const std::filesystem::path& file() const { return file_; }
@@ -43,6 +43,7 @@ class FirstFrame {
 
  private:
   Invocation invocation_;
+  cli::OutputOptions video_output_;
   std::filesystem::path file_, temporary_folder_;
   std::unique_ptr<Model> model_;
   Plan plan_, video_plan_;

@@ -6,11 +6,9 @@
 
 #include "cli/preflight.hpp"
 #include "commands/first_frame.hpp"
-#include "commands/inspect.hpp"
 #include "commands/job.hpp"
 #include "commands/kept_run.hpp"
 #include "commands/plan_report.hpp"
-#include "commands/settings.hpp"
 #include "commands/tools.hpp"
 #include "core/log.hpp"
 #include "t2v/error.hpp"
@@ -19,24 +17,12 @@ namespace t2v::commands {
 
 namespace {
 
-Invocation with_recorded_settings(const Invocation& invocation) {
-  if (invocation.run.from.empty()) return invocation;
-  const std::string file = invocation.run.from.string();
-  Invocation merged = with_settings(invocation, read_settings(file), file);
-  merged.run.from.clear();
+/// The command line with what its --resume or --from names, checked as the command line was.
+Invocation with_earlier_run(const Invocation& asked, const std::optional<UnfinishedRun>& unfinished) {
+  if (!unfinished && asked.run.from.empty()) return asked;
+  Invocation merged = unfinished ? resumed_invocation(asked, *unfinished) : with_recorded_settings(asked);
   if (cli::preflight(merged) == cli::Verdict::skip) merged.output.skip_existing = true;
   return merged;
-}
-
-Invocation with_unfinished_run(const Invocation& asked, const UnfinishedRun& run) {
-  Invocation merged = resumed_invocation(asked, run);
-  if (cli::preflight(merged) == cli::Verdict::skip) merged.output.skip_existing = true;
-  return merged;
-}
-
-/// An output that can't be written ends the run before an image is made for it.
-void try_output(const Invocation& invocation, const Plan& plan) {
-  if (invocation.output.path != "-") open_sink(invocation.output.path, video_spec(invocation.output, plan, {}));
 }
 
 void print_plans(const Invocation& invocation, const Plan& plan, const ModelInfo& model, const FirstFrame* image) {
@@ -51,27 +37,26 @@ void print_plans(const Invocation& invocation, const Plan& plan, const ModelInfo
 int generate(const Invocation& asked, const Tools& tools) {
   std::optional<UnfinishedRun> unfinished;
   if (!asked.run.resume_from.empty()) unfinished = read_unfinished_run(asked.run.resume_from);
-  Invocation invocation = unfinished ? with_unfinished_run(asked, *unfinished) : with_recorded_settings(asked);
-  const bool has_first_frame = makes_first_frame(invocation);
-  Invocation video = has_first_frame ? without_first_frame(invocation) : invocation;
+  Invocation invocation = with_earlier_run(asked, unfinished);
+  Invocation video = without_first_frame(invocation);
   video.load.keep_networks = false;
   const auto model = open_checked_model(video, tools);
   if (unfinished) require_same_model(*unfinished, model->info());
   ConsoleProgress progress(invocation.run);
   Request request = prepared_request(video);
   std::optional<FirstFrame> first_frame;
-  if (has_first_frame) {
+  if (makes_first_frame(invocation)) {
     first_frame.emplace(invocation, *model, request, tools);
     if (unfinished) require_same_first_frame(*unfinished, first_frame->info());
     invocation = first_frame->recorded(std::move(invocation));
     if (!invocation.run.dry_run) {
-      try_output(invocation, first_frame->video_plan());
       first_frame->make(progress);
       request.image = first_frame->file();
     }
   }
   const bool has_no_image = first_frame && invocation.run.dry_run;
   const Plan plan = has_no_image ? first_frame->video_plan() : model->plan(request);
+  warn_of_unused_eta(plan);
   if (invocation.run.dry_run) {
     print_plans(invocation, plan, model->info(), first_frame ? &*first_frame : nullptr);
     return 0;

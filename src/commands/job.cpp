@@ -6,8 +6,10 @@
 #include <random>
 #include <vector>
 
+#include "cli/samplers.hpp"
 #include "commands/checked_sink.hpp"
 #include "commands/failures.hpp"
+#include "commands/inspect.hpp"
 #include "commands/keeping_progress.hpp"
 #include "commands/kept_work.hpp"
 #include "commands/model_watch.hpp"
@@ -108,18 +110,41 @@ Request prepared_request(const Invocation& invocation) {
   return request;
 }
 
-std::unique_ptr<Model> open_checked_model(const Invocation& invocation, const Tools& tools) {
-  auto model = tools.open_model(invocation.load);
-  if (!invocation.settings_hash.empty() && invocation.settings_hash != model->info().content_hash) {
-    log::warn("{}: its content differs from the model that made the recorded run; the result will too",
-              model->info().name);
+Invocation with_recorded_settings(const Invocation& invocation) {
+  if (invocation.run.from.empty()) return invocation;
+  const std::string file = invocation.run.from.string();
+  Invocation merged = with_settings(invocation, read_settings(file), file);
+  merged.run.from.clear();
+  return merged;
+}
+
+void warn_of_other_content(const Invocation& invocation, const ModelInfo& model) {
+  if (!invocation.settings_hash.empty() && invocation.settings_hash != model.content_hash) {
+    log::warn("{}: its content differs from the model that made the recorded run; the result will too", model.name);
   }
-  const auto& loras = model->info().loras;
+  const auto& loras = model.loras;
   for (size_t i = 0; i < std::min(loras.size(), invocation.lora_hashes.size()); ++i) {
     if (loras[i].content_hash == invocation.lora_hashes[i]) continue;
     log::warn("{}: its content differs from the LoRA of the recorded run; the result will too", loras[i].name);
   }
+}
+
+std::unique_ptr<Model> open_checked_model(const Invocation& invocation, const Tools& tools) {
+  auto model = tools.open_model(invocation.load);
+  warn_of_other_content(invocation, model->info());
   return model;
+}
+
+void warn_of_unused_eta(const Plan& plan) {
+  if (plan.request.eta.value_or(0) == 0) return;
+  std::vector<std::string> takers;
+  for (const cli::SamplerName& sampler : cli::sampler_names()) {
+    if (!sampler.takes_eta) continue;
+    if (sampler.class_name == plan.sampler_class) return;
+    takers.emplace_back(sampler.name);
+  }
+  log::warn("--eta: wanted a sampler that takes it ({}), got {}: it changes nothing", join(takers, ", "),
+            plan.sampler_class);
 }
 
 void run_job(const Invocation& invocation, const Plan& plan, LoadedModel& loaded, ConsoleProgress& progress,

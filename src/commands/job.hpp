@@ -20,8 +20,16 @@ Request prepared_request(const Invocation& invocation);
 /// What a plan writes, and how. `metadata`: the JSON of the run, dropped when the options say so.
 VideoSpec video_spec(const cli::OutputOptions& output, const Plan& plan, std::string metadata);
 
-/// Opens the model, warning when its content is not the one that recorded settings name.
+/// The settings of the file that --from names, below the invocation's own; the invocation itself without --from.
+Invocation with_recorded_settings(const Invocation& invocation);
+
+/// Warns when the content of the model or of its LoRAs is not the one that recorded settings name.
+void warn_of_other_content(const Invocation& invocation, const ModelInfo& model);
+/// Opens the model, with that warning.
 std::unique_ptr<Model> open_checked_model(const Invocation& invocation, const Tools& tools);
+
+/// Warns of --eta where the sampler has no such parameter.
+void warn_of_unused_eta(const Plan& plan);
 
 /// A model whose weights are loaded at most once, when first needed.
 class LoadedModel {

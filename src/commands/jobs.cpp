@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "cli/layers.hpp"
+#include "cli/option_table.hpp"
 #include "cli/preflight.hpp"
 #include "commands/content_id.hpp"
 #include "io/config.hpp"
@@ -65,9 +66,21 @@ bool is_json_lines(const std::string& file, const std::vector<Line>& lines) {
   return !lines.empty() && lines.front().text[lines.front().text.find_first_not_of(" \t")] == '{';
 }
 
+/// What one video of many can have of its own. The rest is the command's, or answers at once.
+bool is_of_a_job(const cli::Option& option) {
+  if (option.group == cli::Group::run) return option.name == "from" || option.name == "checkpoint-every";
+  return option.group != cli::Group::information;
+}
+
 cli::Layer job_layer(const Line& line, bool is_json, const std::string& where) {
   if (!is_json) return {{"prompt", {line.text}, where}};
-  return cli::read_json(io::parse_json(line.text, where), where);
+  cli::Layer layer = cli::read_json(io::parse_json(line.text, where), where);
+  for (const auto& given : layer) {
+    if (is_of_a_job(*cli::find_option(given.name, cli::Command::generate))) continue;
+    throw Error(ErrorCode::usage, given.label + ": wanted a flag of one video, got one of the whole command",
+                cli::find_option(given.name, cli::Command::batch) ? "t2v batch takes it beside JOBS" : "");
+  }
+  return layer;
 }
 
 /// out/%04d.mp4, or a folder: then %04d.mp4 in it.
@@ -75,6 +88,13 @@ std::string output_name(const std::string& pattern, int64_t number) {
   std::error_code ignored;
   const bool is_folder = pattern.ends_with('/') || fs::is_directory(pattern, ignored);
   return cli::frame_path(is_folder ? (fs::path(pattern) / "%04d.mp4").string() : pattern, number);
+}
+
+/// Also in the record of the job's unfinished run, which is continued on its own.
+void number_output(cli::Layer& all, int64_t number) {
+  const auto output = std::ranges::find(all, "output", &cli::Given::name);
+  if (output == all.end() || output->values.back().empty()) return;
+  output->values = {output_name(output->values.back(), number)};
 }
 
 /// Differs whenever something else is asked for. Options are sorted, so their order does not
@@ -102,16 +122,14 @@ Job read_job(const Line& line, bool is_json, const cli::Invocation& batch) {
   const std::string where =
       fs::path(batch.operands.front()).filename().string() + ": line " + std::to_string(line.number);
   try {
-    cli::Layer own = job_layer(line, is_json, where);
+    const cli::Layer own = job_layer(line, is_json, where);
     const bool names_output = std::ranges::find(own, "output", &cli::Given::name) != own.end();
     cli::Layer all = cli::merge(batch.given, own);
+    if (!names_output) number_output(all, line.number);
     // The batch's own --resume is a flag; that of generate names a state, which is found by itself here.
     std::erase_if(all, [](const cli::Given& given) { return given.name == "resume"; });
     cli::expand_prompt(all, false);
     job.invocation = cli::build(cli::Command::generate, {}, std::move(all));
-    if (!names_output && !job.invocation.output.path.empty()) {
-      job.invocation.output.path = output_name(job.invocation.output.path, line.number);
-    }
     job.id = job_id(job.invocation);
   } catch (const Error& error) {
     job.problem = error;

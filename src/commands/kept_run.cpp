@@ -205,8 +205,12 @@ void require_same_model(const UnfinishedRun& run, const ModelInfo& model) {
               "--model names the folder where that model is now");
 }
 
+bool has_same_first_frame(const UnfinishedRun& run, const ModelInfo& image_model) {
+  return run.about["settings"].value("first_frame_hash", std::string{}) == image_model.content_hash;
+}
+
 void require_same_first_frame(const UnfinishedRun& run, const ModelInfo& image_model) {
-  if (run.about["settings"].value("first_frame_hash", std::string{}) == image_model.content_hash) return;
+  if (has_same_first_frame(run, image_model)) return;
   throw Error(ErrorCode::bad_input, run.file.string() + ": wanted the model that made the first frame, got " +
                                         image_model.name + " with other content");
 }

@@ -33,6 +33,7 @@ cli::Invocation resumed_invocation(const cli::Invocation& asked, const Unfinishe
 
 /// Error{bad_input} unless the model is the one that the run began with.
 void require_same_model(const UnfinishedRun& run, const ModelInfo& model);
+bool has_same_first_frame(const UnfinishedRun& run, const ModelInfo& image_model);
 void require_same_first_frame(const UnfinishedRun& run, const ModelInfo& image_model);
 
 /// The state that an earlier try of the same job left at `file`, with the job's seed; nothing when there is none that

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Many jobs: isolation, journal, claims.
+#include <algorithm>
 #include <sstream>
 
 #include "cli/command_fixture.hpp"
+#include "commands/jobs.hpp"
 #include "core/log.hpp"
 #include "io/config.hpp"
 
@@ -146,6 +148,75 @@ TEST_F(Batch, a_dry_run_plans_every_job_and_writes_nothing) {
   EXPECT_THAT(statuses(result.out), ElementsAre("planned", "planned"));
   EXPECT_THAT(listing(), ElementsAre("jobs.txt"));
   EXPECT_EQ(world_.loaded, 0);
+}
+
+TEST_F(Batch, a_dry_run_checks_what_the_run_would) {
+  write_file("1.y4m", "there");
+  const std::string jobs = write_file("jobs.txt", "a\nb\n");
+  const CommandResult result = run({"batch", jobs, "-o", file("%d.y4m"), "--dry-run"});
+  EXPECT_EQ(result.code, 8);
+  EXPECT_THAT(statuses(result.out), ElementsAre("failed", "planned"));
+  EXPECT_THAT(result.out, HasSubstr("wanted a new file, got an existing one"));
+}
+
+TEST_F(Batch, a_job_knows_its_own_output_also_in_what_it_was_given) {
+  const std::string jobs =
+      write_file("jobs.jsonl", "{\"prompt\":\"a\"}\n{\"prompt\":\"b\",\"output\":\"own-%d.png\"}\n");
+  const auto read = commands::read_jobs(cli::parse({"batch", jobs, "-o", "%03d.y4m"}));
+  ASSERT_EQ(read.size(), 2U);
+  const auto output_of = [](const commands::Job& job) {
+    const auto given = std::ranges::find(job.invocation.given, "output", &cli::Given::name);
+    return std::pair{job.invocation.output.path, given->values.back()};
+  };
+  EXPECT_EQ(output_of(read[0]), (std::pair<std::string, std::string>{"001.y4m", "001.y4m"}));
+  EXPECT_EQ(output_of(read[1]), (std::pair<std::string, std::string>{"own-%d.png", "own-%d.png"}));
+}
+
+TEST_F(Batch, a_line_takes_the_settings_of_a_video_below_its_own) {
+  ASSERT_EQ(run({"-p", "a fox", "-s", "42", "--cfg", "7.5", "--frames", "3", "-o", file("source.mp4")}).code, 0);
+  write_file("jobs.jsonl", R"({"from":")" + file("source.mp4") + R"(","frames":2,"output":")" + file("a.mp4") +
+                               "\"}\n" + R"({"from":")" + file("source.mp4") + "\"}\n" + R"({"from":")" +
+                               file("none.mp4") + "\"}\n");
+  const CommandResult result = run({"batch", file("jobs.jsonl"), "-o", file("%d.mp4"), "--steps", "5"});
+  EXPECT_EQ(result.code, 8) << result.err;
+  EXPECT_THAT(statuses(result.out), ElementsAre("done", "done", "failed"));
+  EXPECT_THAT(result.out, HasSubstr("\"job\":3,\"status\":\"failed\",\"exit_code\":3"));
+  EXPECT_THAT(result.out, HasSubstr("\"seed\":42"));
+  const auto settings = [&](const std::string& name) {
+    return io::parse_json(run({"info", file(name), "--json"}).out, "info")["settings"];
+  };
+  for (const auto& [name, frames] : {std::pair{"a.mp4", 2}, {"2.mp4", 3}}) {
+    const Json made = settings(name);
+    EXPECT_EQ(made["prompt"], "a fox");
+    EXPECT_EQ(made["seed"], 42);
+    EXPECT_EQ(made["cfg-scale"], 7.5);
+    EXPECT_EQ(made["steps"], 5) << "the command's own flags are above the recorded ones";
+    EXPECT_EQ(made["frames"], frames);
+  }
+  EXPECT_EQ(world_.loaded, 2) << "one load for the source, one for the batch";
+
+  world_.hash = "hash-2";
+  const CommandResult other = run({"batch", file("jobs.jsonl"), "-o", file("%d.mp4"), "-y", "--dry-run"});
+  EXPECT_THAT(statuses(other.out), ElementsAre("planned", "planned", "failed"));
+  const size_t first = other.err.find("its content differs");
+  ASSERT_NE(first, std::string::npos);
+  EXPECT_NE(other.err.find("its content differs", first + 1), std::string::npos) << "each job has a record of its own";
+}
+
+TEST_F(Batch, a_line_is_refused_by_name_for_a_flag_that_is_not_one_videos) {
+  const std::vector<std::string> flags{R"("config":"none.toml")", R"("help":true)",        R"("version":true)",
+                                       R"("list-samplers":true)", R"("resume":"a.state")", R"("dry-run":false)",
+                                       R"("print-man":true)",     R"("json":true)",        R"("progress":"json")",
+                                       R"("quiet":true)",         R"("log_format":"json")"};
+  std::string text;
+  for (const auto& flag : flags) text += R"({"prompt":"a",)" + flag + "}\n";
+  const CommandResult result = run({"batch", write_file("jobs.jsonl", text), "-o", file("%d.y4m")});
+  EXPECT_EQ(result.code, 8);
+  EXPECT_THAT(statuses(result.out), testing::AllOf(testing::SizeIs(flags.size()), testing::Each("failed")));
+  EXPECT_THAT(result.out, HasSubstr("\"exit_code\":2,\"error\":\"jobs.jsonl: line 1: config: wanted a flag of one "
+                                    "video, got one of the whole command\",\"hint\":\"t2v batch takes it beside JOBS"));
+  EXPECT_THAT(result.out, HasSubstr("jobs.jsonl: line 11: log_format: wanted"));
+  EXPECT_EQ(world_.opened, 0);
 }
 
 TEST_F(Batch, a_text_file_needs_names_for_its_outputs) {

@@ -7,6 +7,7 @@
 
 #include "cli/run_program.hpp"
 #include "io/config.hpp"
+#include "support/svd_checkpoint.hpp"
 #include "support/taesd_files.hpp"
 #include "support/tiny_checkpoint.hpp"
 
@@ -26,9 +27,15 @@ class Bench : public testing::Test {
   }
   void TearDown() override { fs::remove_all(folder_); }
 
+  static testing_support::ProgramResult bench(const std::vector<std::string>& words) {
+    std::vector<std::string> line{testing_support::program_path(), "bench"};
+    line.insert(line.end(), words.begin(), words.end());
+    return testing_support::run_program(line);
+  }
+
   /// The row of a part, or null.
   io::Json row(const std::string& part, std::vector<std::string> flags, const std::string& measured = "unet") const {
-    std::vector<std::string> line{std::string(T2V_BINARY_DIR) + "/t2v",
+    std::vector<std::string> line{testing_support::program_path(),
                                   "bench",
                                   measured,
                                   "--json",
@@ -84,6 +91,43 @@ TEST_F(Bench, times_the_autoencoder_in_both_directions) {
   EXPECT_GT(out["gflop"].get<double>(), 0);
   EXPECT_GT(in["gflop"].get<double>(), 0);
   EXPECT_EQ(in["count"], 3);
+}
+
+TEST_F(Bench, says_how_much_is_loaded_and_how_fast) {
+  uintmax_t bytes = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(folder_ / "model")) {
+    if (entry.path().extension() == ".safetensors") bytes += entry.file_size();
+  }
+  const io::Json load = row("load", {}, "load");
+  EXPECT_DOUBLE_EQ(load["gb"].get<double>(), static_cast<double>(bytes) / 1e9);
+  EXPECT_GT(load["gb_per_second"].get<double>(), 0);
+  const auto text = bench({"load", "-m", (folder_ / "model").string(), "-t", "1"});
+  EXPECT_EQ(text.code, 0) << text.err;
+  EXPECT_NE(text.out.find(" GB/s\n"), std::string::npos) << text.out;
+}
+
+TEST_F(Bench, draws_a_picture_for_a_model_that_sets_one_in_motion) {
+  test::write_svd_checkpoint(folder_ / "svd");
+  const std::vector<std::string> line{
+      "all", "--json",   "-m", (folder_ / "svd").string(), "--size", "64x48", "-t", "1", "-s", "1", "--steps",
+      "3",   "--frames", "2"};
+  const auto drawn = bench(line);
+  ASSERT_EQ(drawn.code, 0) << drawn.err;
+  const io::Json document = io::Json::parse(drawn.out);
+  std::vector<std::string> parts;
+  for (const auto& item : document["rows"]) {
+    parts.push_back(item["part"]);
+    EXPECT_GT(item["count"].get<int>(), 0) << item;
+    if (item["part"] == "text") {
+      EXPECT_EQ(item["unit"], "image");
+    }
+  }
+  EXPECT_EQ(parts, (std::vector<std::string>{"load", "text", "unet", "vae", "vae in", "whole", "convert", "encode"}));
+  EXPECT_EQ(drawn.err.find("stretched"), std::string::npos) << "the picture has the video's shape";
+  // One of the user's own is taken, and looked at before any work.
+  std::vector<std::string> own = line;
+  own.insert(own.end(), {"--image", (folder_ / "none.png").string()});
+  EXPECT_EQ(bench(own).code, 3);
 }
 
 TEST_F(Bench, says_what_taesd_costs_beside_the_models_own_autoencoder) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What generate, decode, info and compare do around a model.
 #include <algorithm>
+#include <map>
 #include <new>
 
 #include <c10/util/Exception.h>
@@ -209,6 +210,22 @@ TEST_F(Commands, compare_says_by_exit_code_whether_the_limit_is_met) {
   const Json report = parsed(run({"compare", file("a.y4m"), file("b.y4m"), "--json"}).out);
   EXPECT_EQ(report["frames"].size(), 4U);
   EXPECT_LT(report["psnr"].get<double>(), 30);
+}
+
+TEST_F(Commands, doctor_names_the_encoders_that_are_here_and_those_it_used) {
+  const CommandResult text = run({"doctor"});
+  EXPECT_EQ(text.code, 0) << text.out << text.err;
+  EXPECT_THAT(text.out, HasSubstr("ok    video encoders: "));
+  EXPECT_THAT(text.out, HasSubstr("ok    writes gif: gif, 8 frames of 64x64, "));
+  const Json report = parsed(run({"doctor", "--json"}).out);
+  std::map<std::string, std::string> results;
+  for (const Json& check : report["checks"]) results[check["check"]] = check["result"];
+  const std::string here = results["video encoders"].substr(0, results["video encoders"].find(';')) + " ";
+  for (const char* format : {"mp4", "webm", "gif", "webp"}) {
+    const std::string result = results[std::string("writes ") + format];
+    const std::string encoder = result.substr(0, result.find(", 8 frames of 64x64, "));
+    EXPECT_THAT(here, HasSubstr(encoder + " ")) << format << ": " << result;
+  }
 }
 
 TEST_F(Commands, a_failed_decode_leaves_latents_and_names_the_command_that_finishes) {

@@ -240,6 +240,35 @@ TEST_F(FirstFrame, and_video_models_are_told_and_planned_also_as_single_files) {
   EXPECT_EQ(memory(file("folder"), "picture"), memory(file("svd.safetensors"), "picture-file.safetensors"));
 }
 
+TEST_F(FirstFrame, is_made_for_every_job_of_a_batch) {
+  ASSERT_EQ(run(with(text_to_video(), {"-o", file("single.y4m")})).code, 0);
+  const io::Json job{{"prompt", kPrompt},
+                     {"first-frame-steps", 3},
+                     {"first-frame-model", model("picture")},
+                     {"keep-first-frame", file("first.png")}};
+  const io::Json no_model{{"prompt", kPrompt}, {"first-frame-steps", 3}};
+  test::write_text(file("jobs.jsonl"), job.dump() + "\n" + no_model.dump() + "\n");
+  const ProgramResult planned = run(with({"batch", file("jobs.jsonl"), "-o", file("%d.y4m"), "--dry-run"}, video()));
+  EXPECT_THAT(planned.out, HasSubstr("\"first_frame\":{\"settings\":"));
+  EXPECT_FALSE(fs::exists(file("first.png")));
+  const ProgramResult whole = run(with({"batch", file("jobs.jsonl"), "-o", file("%d.y4m")}, video()));
+  EXPECT_EQ(whole.code, 8) << whole.err;
+  EXPECT_TRUE(read_all(file("single.y4m")) == read_all(file("1.y4m")));
+  EXPECT_TRUE(fs::exists(file("first.png")));
+  EXPECT_THAT(whole.out, HasSubstr("\"job\":2,\"status\":\"failed\",\"exit_code\":2"));
+  EXPECT_THAT(whole.out, HasSubstr("wanted --first-frame-model beside it"));
+  // For all jobs at once, beside the job file.
+  test::write_text(file("jobs.txt"), std::string(kPrompt) + "\na dog\n");
+  const Words words =
+      with({"batch", file("jobs.txt"), "-o", file("all-%d.y4m"), "--first-frame-model", model("picture")},
+           with(video(), {"--first-frame-steps", "3"}));
+  const ProgramResult all = run(words);
+  EXPECT_EQ(all.code, 0) << all.err;
+  EXPECT_TRUE(read_all(file("single.y4m")) == read_all(file("all-1.y4m")));
+  EXPECT_FALSE(read_all(file("single.y4m")) == read_all(file("all-2.y4m")));
+  EXPECT_THAT(left_behind(), ElementsAre());
+}
+
 TEST_F(FirstFrame, of_models_that_do_not_fit_is_refused_before_anything_is_computed) {
   const auto refused = [&](int code, const std::string& part, const Words& words) {
     const ProgramResult result = run(with(words, {"-o", file("a.mp4")}));

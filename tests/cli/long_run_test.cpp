@@ -333,6 +333,32 @@ TEST_F(LongRun, Row58_many_processes_on_one_output_leave_one_whole_file) {
   EXPECT_THAT(listing(), ElementsAre("a.y4m", "a.y4m.json"));
 }
 
+TEST_F(LongRun, latents_beside_a_video_are_refused_because_nothing_would_look_at_them) {
+  const std::string latents = (folder_ / "l.safetensors").string();
+  ASSERT_EQ(testing_support::run_program(with(line(out("in.y4m"), 2), {"--save-latents", latents})).code, 0);
+  EXPECT_EQ(testing_support::run_program(with(line(out("a.y4m"), 2), {"--init-latents", latents})).code, 0);
+  EXPECT_EQ(testing_support::run_program(with(line(out("b.y4m"), 2), {"--video", out("in.y4m")})).code, 0);
+  const ProgramResult both = testing_support::run_program(
+      with(line(out("c.y4m"), 2), {"--video", out("in.y4m"), "--init-latents", latents, "--dry-run"}));
+  EXPECT_EQ(both.code, 2);
+  EXPECT_THAT(both.err, HasSubstr("--init-latents: wanted a run from noise, got --video"));
+}
+
+TEST_F(LongRun, an_eta_that_the_sampler_does_not_know_is_told_once) {
+  const std::string told = "--eta: wanted a sampler that takes it (ddim, tcd), got ";
+  const ProgramResult other = testing_support::run_program(with(line(out("a.y4m"), 1), {"--eta", "0.5"}));
+  EXPECT_EQ(other.code, 0) << other.err;
+  const size_t first = other.err.find(told + "DPMSolverMultistepScheduler: it changes nothing");
+  EXPECT_NE(first, std::string::npos) << other.err;
+  EXPECT_EQ(other.err.find(told, first + 1), std::string::npos) << other.err;
+  for (const auto& quiet : {std::vector<std::string>{"--eta", "0.5", "--sampler", "ddim"}, {"--eta", "0"}}) {
+    std::vector<std::string> words = line(out("b.y4m"), 1);
+    words.insert(words.end(), quiet.begin(), quiet.end());
+    words.emplace_back("-y");
+    EXPECT_EQ(testing_support::run_program(words).err.find(told), std::string::npos);
+  }
+}
+
 TEST_F(LongRun, Row90_a_dry_run_writes_nothing) {
   const ProgramResult plan = testing_support::run_program(with(line(out("a.mp4"), 2), {"--dry-run", "--json"}));
   EXPECT_EQ(plan.code, 0);

@@ -213,6 +213,17 @@ TEST(Config, bad_files_are_refused_by_line) {
   EXPECT_EQ(error_of([] { parse({"--config", "/nonexistent.toml"}); }).code(), ErrorCode::bad_input);
 }
 
+TEST(Layers, an_image_takes_the_place_of_one_that_was_to_be_made) {
+  const Layer made{{"first-frame-model", {"sd"}, "--first-frame-model"},
+                   {"first-frame-steps", {"3"}, "--first-frame-steps"},
+                   {"keep-first-frame", {"a.png"}, "--keep-first-frame"},
+                   {"steps", {"9"}, "--steps"}};
+  const Layer merged = merge(made, {{"image", {"b.png"}, "jobs.jsonl: line 1: image"}});
+  std::vector<std::string> names;
+  for (const auto& given : merged) names.push_back(given.name);
+  EXPECT_THAT(names, testing::ElementsAre("steps", "image"));
+}
+
 TEST(Prompt, Row38_files_lose_byte_order_mark_carriage_returns_and_last_line_end) {
   const auto file = write_temp("t2v_prompt.txt", "\xEF\xBB\xBFone\r\ntwo\r\n");
   EXPECT_EQ(parse({"--prompt-file", file.string()}).request.prompt, "one\ntwo");

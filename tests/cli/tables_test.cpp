@@ -5,15 +5,20 @@
 #include <string>
 #include <vector>
 
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
 #include <gtest/gtest.h>
 
 #include "cli/option_table.hpp"
 #include "cli/preflight.hpp"
 #include "cli/samplers.hpp"
 #include "cli/values.hpp"
+#include "io/config.hpp"
 #include "media/sinks.hpp"
 #include "sampling/camera.hpp"
 #include "sampling/scheduler.hpp"
+#include "tensor/rng.hpp"
 
 namespace t2v {
 namespace {
@@ -25,6 +30,26 @@ TEST(Tables, the_program_lists_the_samplers_that_exist) {
   std::ranges::sort(listed);
   std::ranges::sort(existing);
   EXPECT_EQ(listed, existing);
+}
+
+/// The first step of a sampler, from the same generator each time.
+at::Tensor first_step(std::string_view sampler, double eta) {
+  const bool is_flow = sampler.starts_with("flow_");
+  const char* config = is_flow ? R"({"_class_name":"FlowMatchEulerDiscreteScheduler","shift":3.0})"
+                               : R"({"_class_name":"DDIMScheduler","prediction_type":"epsilon"})";
+  sampling::SchedulerOptions options;
+  options.steps = 8;
+  options.eta = eta;
+  const auto scheduler = sampling::make_scheduler(sampler, {io::parse_json(config, "test"), "test"}, options);
+  Rng rng(7, c10::Device(c10::kCPU));
+  return scheduler->step(at::full({1, 4, 2, 2}, 0.5), 0, at::full({1, 4, 2, 2}, 0.25), rng);
+}
+
+TEST(Tables, the_program_knows_which_samplers_eta_changes) {
+  for (const auto& sampler : cli::sampler_names()) {
+    const bool is_changed = !at::equal(first_step(sampler.name, 0), first_step(sampler.name, 1));
+    EXPECT_EQ(sampler.takes_eta, is_changed) << sampler.name;
+  }
 }
 
 TEST(Tables, the_program_knows_the_formats_and_extensions_that_exist) {

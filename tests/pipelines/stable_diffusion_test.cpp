@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "core/log.hpp"
+#include "models/animatediff/recipe.hpp"
 #include "pipelines/whole_run.hpp"
 #include "t2v/error.hpp"
 
@@ -249,6 +250,23 @@ TEST_F(MotionModule, brings_the_schedule_it_was_trained_with) {
     EXPECT_EQ(plan.request.steps, steps);
     EXPECT_EQ(plan.request.cfg_scale, cfg_scale);
   }
+}
+
+TEST(MotionModuleName, is_the_files_own_and_the_folders_only_where_that_says_nothing) {
+  const io::Config base(io::Json::object(), "scheduler_config.json");
+  const auto recipe = [&](const char* module) { return models::animatediff::recipe_for(module, base).name; };
+  for (const char* plain : {"lightning_tests/mm_sd_v15_v2.safetensors", "AnimateLCM/v3_sd15_mm.ckpt", "lightning/v3/",
+                            "AnimateLCM/adapter/diffusion_pytorch_model.safetensors"}) {
+    EXPECT_EQ(recipe(plain), "AnimateDiff") << plain;
+  }
+  for (const char* lcm : {"AnimateLCM", "AnimateLCM/", "old/AnimateLCM_sd15_t2v.ckpt",
+                          "AnimateLCM/diffusion_pytorch_model.fp16.safetensors", "AnimateLCM/model.safetensors",
+                          "lightning/AnimateLCM/", "animate-lcm/motion_adapter/", "AnimateLCM/motion_module.ckpt"}) {
+    EXPECT_EQ(recipe(lcm), "AnimateLCM") << lcm;
+  }
+  const auto lightning = models::animatediff::recipe_for("Lightning_2step/diffusion_pytorch_model.safetensors", base);
+  EXPECT_EQ(lightning.name, "AnimateDiff-Lightning");
+  EXPECT_EQ(lightning.steps, 2);
 }
 
 TEST_F(MotionModule, that_does_not_fit_is_refused) {
