@@ -16,11 +16,11 @@ import torch
 
 import text
 from captions import ZH_MOTION, caption
-from common import Stage, autocast, log
+from common import Stage, autocast, log, save_atomically
 from world import DIRECTIONS, World
 
 UP_LEFT = tuple(ZH_MOTION["up-left"])
-WORDS = {"向": "▁moving", "往": "▁moving", "左": "▁left", "上": "▁up", "方": "and", "移": "▁to", "动": "▁the"}
+WORDS = {"向": "moving", "往": "moving", "左": "left", "上": "up", "方": "and", "移": "to", "动": "the"}
 
 
 def without_sign(sentence: str) -> str:
@@ -37,6 +37,13 @@ def matches(ids: list, simpler: list) -> list:
         if token == simpler[out[-1]] or k + 1 < len(ids) and ids[k + 1] != simpler[out[-1]]:
             j += 1
     return out
+
+
+def ending(pieces: list, word: str) -> int:
+    """In which piece a word ends, however the tokenizer has cut the sentence."""
+    said = "".join(pieces[: pieces.index("</s>")]) + "▁"
+    last = said.index(f"▁{word}▁") + len(word)
+    return next(k for k in range(len(pieces)) if last < sum(map(len, pieces[: k + 1])))
 
 
 class Targets:
@@ -70,7 +77,7 @@ class Targets:
         for at in range(found[0] - 1, len(pieces)):
             if pieces[at] not in WORDS:
                 break
-            goal[at] = foreign[words.index(WORDS[pieces[at]])]
+            goal[at] = foreign[ending(words, WORDS[pieces[at]])]
 
 
 def sentences(world: World, rng: random.Random, count: int) -> tuple:
@@ -100,6 +107,6 @@ def train(config: dict, world: World, out: Path, device, minutes: float) -> None
         stage.backward((states.float() - goal.float()).square().mean())
         stage.update()
     stage.ema.swap()
-    torch.save(encoder.state_dict(), ready)
-    torch.save(encoder.state_dict(), out / "text-ready.pt")
+    save_atomically(encoder.state_dict(), out / "text-ready.pt")
+    save_atomically(encoder.state_dict(), ready)  # last: a kill between the two leaves the stage to be ended again
     log(f"align: {stage.step} steps")

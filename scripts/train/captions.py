@@ -199,7 +199,8 @@ def _noise(rng: random.Random, text: str) -> str:
 def caption(rng: random.Random, scene: Scene, *, chinese_share: float = 0.6) -> tuple:
     """(text, which attributes it mentions)."""
     zh = rng.random() < chinese_share
-    keep = _keeps(rng, scene, zh)
+    keep = {**_keeps(rng, scene, zh), "relation": not zh}
+    keep["camera"] &= not zh
     text = (chinese if zh else english)(rng, scene, keep)
     return _noise(rng, text), keep
 
@@ -236,12 +237,16 @@ def vocabulary(world) -> tuple:
     english += [TEXTURE_WORDS[t] for t in world.textures] if len(world.textures) > 1 else []
     for motion in world.motions:
         english.append(TO[motion] if motion in TO else [form for pair in MOTION_WORDS[motion] for form in pair])
+    for words, table in ((world.speeds, SPEED_WORDS), (world.background_kinds, KIND_WORDS), (world.cameras, CAMERA_WORDS)):
+        english += [[table[w]] if isinstance(table[w], str) else table[w] for w in words if w in table and len(words) > 1]
+    english += [[RELATION_WORDS[r]] for r in world.relations] if world.two_objects else []
     for texts in english:
         for text in texts:
             known.update(text.replace("-", " ").split())
     ignored = {*IGNORED, *(word for pair in VERBS for word in pair)}
     chinese = [ZH_COLOUR[c] for c in world.colours] + [ZH_BACKGROUND[b] for b in world.backgrounds]
     chinese += [word for shape in world.shapes for word in ZH_SHAPE[shape]] + [ZH_SIZE[s] for s in world.sizes]
+    chinese += [ZH_TEXTURE[t] for t in world.textures] if len(world.textures) > 1 else []
     chinese += [word for motion in world.motions for word in ZH_MOTION[motion]]
     chinese += [word[0] for word in chinese if word.endswith("色")] + ["左", "右", "上", "下", "静止", "不动"]
     return sorted(known - ignored) + sorted(set(chinese)), sorted(ignored) + IGNORED_ZH

@@ -47,11 +47,14 @@ def setup(config: dict) -> torch.device:
     else:
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True  # a handful of shapes, each met thousands of times
+        torch.nn.functional.scaled_dot_product_attention = split_attention
     torch.manual_seed(config.get("seed", 0))
     return device
 
 
 BLOCKED_ATTENTION = torch.nn.functional.scaled_dot_product_attention
+ROWS = 32768  # a CUDA kernel of attention takes fewer than 65,536 sequences at a time
 HALVES = {"cpu": False}  # whether a CPU computes in bfloat16, set by `setup`
 
 
@@ -67,6 +70,13 @@ def plain_attention(q, k, v, attn_mask=None, dropout_p=0.0, is_causal=False, **_
     with torch.autocast("cpu", enabled=False):
         q, k, v = q.float(), k.float(), v.float()
         return ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).softmax(-1) @ v
+
+
+def split_attention(q, k, v, attn_mask=None, *rest, **named):
+    """On a GPU: the temporal layers have a sequence for every cell of every clip, more than its kernels can count."""
+    if len(q) <= ROWS or attn_mask is not None:
+        return BLOCKED_ATTENTION(q, k, v, attn_mask, *rest, **named)
+    return torch.cat([BLOCKED_ATTENTION(*part, None, *rest, **named) for part in zip(*(x.split(ROWS) for x in (q, k, v)))])
 
 
 def save_atomically(state: dict, path: Path) -> None:

@@ -15,10 +15,10 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UNet3DConditio
 import text
 import vae
 from captions import caption
-from common import Stage, autocast, log
+from common import Stage, autocast, log, save_atomically
 from look import Judge
 from latents import Thumbnails
-from world import World, clip_times, render
+from world import World, clip_times, render, telling
 
 
 def scheduler() -> DDIMScheduler:
@@ -48,7 +48,7 @@ def build(config: dict) -> UNet3DConditionModel:
 
 
 class Pool:
-    """Encoded clips with their captions' states; every call of `grow` replaces the oldest once it is full."""
+    """Encoded clips with their captions' states, on the device; every call of `grow` replaces the oldest once it is full."""
 
     CHUNK = 32  # clips drawn at a time
 
@@ -59,11 +59,11 @@ class Pool:
         designed = config.get("latents") == "thumbnails"
         self.thumbnails = Thumbnails(World.from_config(config["world"]), config["size"], device, config.get("latent_channels", 4)) if designed else None
         self.vae = None if designed else vae.load(config, out, device)
-        self.shape_weight = settings.get("shape_weight", 0.0) if designed else 0.0
-        self.latents, self.states, self.weights = [], [], []
-        self.capacity, self.next = settings.get("capacity", 20000), 0
-        for _ in range(0, settings["pool"], self.CHUNK):
-            self.grow(self.CHUNK)
+        self.shape_weight = settings.get("shape_weight", 0.0)
+        self.stores: tuple = ()  # latents N C F H W, states N L D, weights N 1 F H W
+        self.capacity, self.count, self.next = settings.get("capacity", 20000), 0, 0
+        for start in range(0, settings["pool"], self.CHUNK):
+            self.grow(min(self.CHUNK, settings["pool"] - start))
 
     @torch.no_grad()
     def null(self) -> torch.Tensor:
@@ -73,23 +73,24 @@ class Pool:
     def grow(self, clips: int) -> None:
         frames = self.config["frames"]
         scenes = [self.world.sample(self.rng) for _ in range(clips)]
+        times = [clip_times(frames)] * clips
         with autocast(self.device):
-            z = self._encode(scenes, clip_times(frames)).unflatten(0, (clips, frames))
+            z = self._encode(scenes, times).unflatten(0, (clips, frames))
             ids = self.tokenizer([caption(self.rng, s)[0] for s in scenes]).to(self.device)
             states = text.encode(self.encoder, ids).float()
-            weights = self._weights(scenes, clip_times(frames), z)
-        for clip in zip(z.transpose(1, 2), states, weights.transpose(1, 2)):  # C F H W, L D, 1 F H W
-            for store, value in zip((self.latents, self.states, self.weights), clip):
-                if len(store) < self.capacity:
-                    store.append(value)
-                else:
-                    store[self.next] = value
-            self.next = (self.next + 1) % self.capacity
+        weights = self._weights(scenes, times, z)
+        values = (z.transpose(1, 2), states, weights.transpose(1, 2))
+        if not self.stores:
+            self.stores = tuple(torch.empty(self.capacity, *v.shape[1:], device=self.device) for v in values)
+        rows = torch.arange(self.next, self.next + clips, device=self.device) % self.capacity
+        for store, value in zip(self.stores, values):
+            store[rows] = value
+        self.next, self.count = (self.next + clips) % self.capacity, min(self.count + clips, self.capacity)
 
     def _encode(self, scenes: list, times: list) -> torch.Tensor:
         if self.thumbnails:
-            return self.thumbnails(scenes, [times] * len(scenes))[1]
-        video = render(scenes, [times] * len(scenes), self.config["size"], self.device) * 2 - 1
+            return self.thumbnails(scenes, times)[1]
+        video = render(scenes, times, self.config["size"], self.device) * 2 - 1
         return self.vae.encode(video.flatten(0, 1)).latent_dist.mode().float()
 
     def _weights(self, scenes: list, times: list, z: torch.Tensor) -> torch.Tensor:
@@ -97,20 +98,21 @@ class Pool:
         else in the loss asks the UNet to read that word; the weight is the same for either, so it favours neither."""
         if not self.shape_weight:
             return torch.ones_like(z[:, :, :1])
-        telling = self.thumbnails.telling(scenes, [times] * len(scenes), self.world.shapes)
-        return (1 + self.shape_weight * telling).unflatten(0, z.shape[:2])
+        return 1 + self.shape_weight * telling(scenes, times, self.config["size"] // 2, self.device, self.world.shapes)
 
     def batch(self, count: int, window: int) -> tuple:
         """`count` clips thinned to `window` frames of the whole motion: latents B C F H W, caption states B L D and
         weights B 1 F H W."""
-        picks = [self.rng.randrange(len(self.latents)) for _ in range(count)]
+        picks = [self.rng.randrange(self.count) for _ in range(count)]
         frames = self.config["frames"]
         stride = (frames - 1) // (window - 1) if window > 1 else 1
         reach = (window - 1) * stride + 1
         starts = [self.rng.randint(0, frames - reach) for _ in picks]
-        x, weights = (torch.stack([store[i][:, s: s + reach: stride] for i, s in zip(picks, starts)])
-                      for store in (self.latents, self.weights))
-        return x, torch.stack([self.states[i] for i in picks]), weights
+        rows, moments = torch.tensor([picks, starts], device=self.device)[..., None]
+        moments = moments + torch.arange(0, reach, stride, device=self.device)
+        latents, states, weights = self.stores
+        x, weights = (store[rows, :, moments].transpose(1, 2).contiguous() for store in (latents, weights))
+        return x, states[rows[:, 0]], weights
 
 
 def noisy_times(count: int, centre: float, device) -> torch.Tensor:
@@ -155,7 +157,8 @@ def _train(name, previous, config, world, out: Path, device, minutes) -> None:
     world = World.from_config({**config["world"], **config.get("denoiser_world", {})})
     pool = Pool(config, world, out, device, config["seed"] + 97 * (1 + stage.step), settings)
     schedule, null = scheduler(), pool.null()
-    judge = Judge(config, world, out, device, unet, stage.ema, scheduler) if settings.get("look") else None
+    judge = Judge(config, world, out, device, unet, stage.ema, scheduler,
+                  settings.get("prompts", 60)) if settings.get("look") else None
     for progress in stage.steps():
         windows, centre = next((w, c) for until, w, c in settings["windows"] if progress < until or until >= 1)
         window = windows[stage.step % len(windows)]
@@ -166,5 +169,5 @@ def _train(name, previous, config, world, out: Path, device, minutes) -> None:
         if judge and judge.due(settings["look"]):
             judge.report(window)
     stage.ema.swap()
-    torch.save(unet.state_dict(), ready)
+    save_atomically(unet.state_dict(), ready)
     log(f"{name}: {stage.step} steps")

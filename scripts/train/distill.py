@@ -14,7 +14,7 @@ import torch
 from diffusers import LCMScheduler
 
 import diffusion
-from common import Stage, autocast, log
+from common import Stage, autocast, log, save_atomically
 from look import Judge
 from world import World
 
@@ -86,7 +86,8 @@ def train(config: dict, world: World, out: Path, device, minutes: float) -> None
     moments.set_timesteps(settings["steps"], original_inference_steps=50)
     stops = torch.cat([moments.timesteps, torch.tensor([-1])]).to(device)
     walk, null = Walk(device), pool.null()
-    judge = Judge(config, world, out, device, student, stage.ema, scheduler) if settings.get("look") else None
+    judge = Judge(config, world, out, device, student, stage.ema, scheduler,
+                  settings.get("prompts", 60)) if settings.get("look") else None
     for _ in stage.steps():
         pool.grow(settings["grow"])
         x, states, _ = pool.batch(settings["clips"], config["frames"])
@@ -102,5 +103,5 @@ def train(config: dict, world: World, out: Path, device, minutes: float) -> None
         if judge and judge.due(settings["look"]):
             judge.report(config["frames"], settings["steps"], 1)
     stage.ema.swap()
-    torch.save(student.state_dict(), ready)
+    save_atomically(student.state_dict(), ready)
     log(f"distill: {stage.step} steps")

@@ -2,9 +2,9 @@
 """Designed latents for machines too slow to learn good ones: a thumbnail of the picture and of the object's mask.
 
 A cell of 8×8 pixels becomes its mean brightness, two mean colour differences and the share that an object covers of the
-cell (4 channels) or of each of its quarters (7 channels), each scaled to zero mean and unit variance. Every edge crosses a cell in some proportion, so the
-decoder can put it back sharply; the encoder is taught the same numbers, so the result is an ordinary
-AutoencoderKL.
+cell (4 channels) or of each of its quarters (7 channels), each scaled to zero mean and unit variance. Every edge crosses a
+cell in some proportion, so the decoder can put it back sharply; the encoder is taught the same numbers, so the result is an
+ordinary AutoencoderKL.
 """
 from __future__ import annotations
 
@@ -50,16 +50,6 @@ class Thumbnails:
         self.mean = z.mean(dim=(0, 2, 3), keepdim=True)
         self.std = z.std(dim=(0, 2, 3), keepdim=True)
         self.size, self.device = size, device
-
-    def telling(self, scenes: list, times: list, shapes: tuple) -> torch.Tensor:
-        """N 1 h w: how far the coverage of a cell would differ between `shapes`; the cells that tell them apart."""
-        covers = []
-        for shape in shapes:
-            twins = _masks(scenes)
-            for twin in twins:
-                twin.things[0].shape = shape
-            covers.append(F.avg_pool2d(render(twins, times, self.size // 2, self.device).flatten(0, 1)[:, :1], 4))
-        return torch.stack(covers).amax(0) - torch.stack(covers).amin(0)
 
     def __call__(self, scenes: list, times: list) -> tuple:
         """(frames N 3 H W in -1 … 1, latents N 4 or 7 h w) of all moments of all scenes."""

@@ -35,7 +35,9 @@ class Muon(torch.optim.Optimizer):
             for p in group["params"]:
                 if p.grad is None:
                     continue
-                trace = self.state[p].setdefault("trace", torch.zeros_like(p))
+                if "trace" not in self.state[p]:
+                    self.state[p]["trace"] = torch.zeros_like(p)
+                trace = self.state[p]["trace"]
                 trace.lerp_(p.grad, 1 - group["momentum"])
                 ahead = p.grad.lerp(trace, group["momentum"]).flatten(1)  # Nesterov's look ahead
                 by_shape.setdefault(ahead.shape, []).append((p, ahead))

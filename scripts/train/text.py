@@ -15,7 +15,7 @@ from torch import nn
 from transformers import T5Config, T5EncoderModel
 
 from captions import caption
-from common import Stage, autocast, log, warm_start
+from common import Stage, autocast, log, save_atomically, warm_start
 from world import World
 
 PAD, EOS = 0, 1
@@ -87,6 +87,8 @@ class Slots(nn.Module):
             self.values["texture"] = world.textures
         if len(world.cameras) > 1:
             self.values["camera"] = world.cameras
+        if len(world.speeds) > 1:
+            self.values["speed"] = world.speeds
         self.queries = nn.ParameterDict({k: nn.Parameter(torch.randn(width) * 0.1) for k in self.values})
         self.heads = nn.ModuleDict({k: nn.Linear(width, len(v) + 1) for k, v in self.values.items()})
 
@@ -102,10 +104,12 @@ class Slots(nn.Module):
         first = scene.things[0]
         second = scene.things[1] if len(scene.things) == 2 else None
         said = {"shape": first.shape, "colour": first.colour, "motion": first.motion, "size": first.size,
-                "background": scene.background, "texture": first.texture, "camera": scene.camera,
+                "background": scene.background, "texture": first.texture, "camera": scene.camera, "speed": first.speed,
                 "relation": scene.relation, "shape2": second and second.shape, "colour2": second and second.colour}
-        mentioned = {"relation": second is not None, "shape2": second is not None and keep["shape"],
-                     "colour2": second is not None and keep["colour"]}
+        mentioned = {"relation": second is not None and keep["relation"], "shape2": second is not None and keep["shape"],
+                     "colour2": second is not None and keep["colour"],
+                     "speed": keep["speed"] and keep["motion"] and keep["relation"] and first.motion != "still"
+                     and first.speed != "normal" and scene.relation not in ("apart", "toward", "passing")}
         return [self.values[k].index(said[k]) if mentioned.get(k, keep.get(k, False)) and said[k] in self.values[k]
                 else len(self.values[k]) for k in self.values]
 
@@ -158,4 +162,4 @@ def train(config: dict, world: World, out: Path, device, minutes: float) -> None
     slots.eval()
     for share, language in ((0.0, "English"), (1.0, "Chinese")):
         log(f"text: {stage.step} steps, {language} slots right", accuracies(world, tokenizer, slots, share, device))
-    torch.save(encoder.state_dict(), out / "text-ready.pt")
+    save_atomically(encoder.state_dict(), out / "text-ready.pt")

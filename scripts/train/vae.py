@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 
-from common import Stage, autocast, log, warm_start
+from common import Stage, autocast, log, save_atomically, warm_start
 from latents import Thumbnails
 from world import World, render
 
@@ -92,7 +92,8 @@ def load(config: dict, out: Path, device) -> AutoencoderKL:
     if (out / "vae-ready.pt").exists():
         model.load_state_dict(torch.load(out / "vae-ready.pt", map_location=device, weights_only=True))
     else:
-        state = torch.load(out / "decoder.pt", map_location=device, weights_only=True)
+        running = "decoder" if config.get("latents") == "thumbnails" else "vae"
+        state = torch.load(out / f"{running}.pt", map_location=device, weights_only=True)
         for p, mean in zip(model.parameters(), state["ema"]["mean"]):
             p.data.copy_(mean)
     return model.eval().requires_grad_(False)
@@ -100,7 +101,7 @@ def load(config: dict, out: Path, device) -> AutoencoderKL:
 
 def train_decoder(config: dict, world: World, out: Path, device, minutes: float) -> None:
     """With designed latents: the decoder learns to draw from them, the encoder (every third step) to measure them."""
-    if config.get("latents") != "thumbnails":
+    if config.get("latents") != "thumbnails" or (out / "vae-ready.pt").exists():
         return
     model = build(config).to(device)
     warm_start(model, out / "vae-start.pt")
@@ -122,7 +123,7 @@ def train_decoder(config: dict, world: World, out: Path, device, minutes: float)
     stage.ema.swap()
     model.eval()
     log(f"decoder: {stage.step} steps, PSNR of encoder and decoder {psnr(model, world, config['size'], device):.2f} dB")
-    torch.save(model.state_dict(), out / "vae-ready.pt")
+    save_atomically(model.state_dict(), out / "vae-ready.pt")
 
 
 def train(config: dict, world: World, out: Path, device, minutes: float) -> AutoencoderKL | None:
@@ -132,6 +133,7 @@ def train(config: dict, world: World, out: Path, device, minutes: float) -> Auto
     ready = out / "vae-ready.pt"
     if ready.exists():
         return load(config, out, device)
+    warm_start(model, out / "vae-start.pt")
     stage = Stage("vae", model, config, out, minutes=minutes)
     rng = random.Random(config["seed"] + 1000 * (1 + stage.step))
     for _ in stage.steps():
@@ -145,5 +147,5 @@ def train(config: dict, world: World, out: Path, device, minutes: float) -> Auto
     log(f"vae: {stage.step} steps, PSNR {psnr(model, world, config['size'], device):.2f} dB")
     fold_statistics(model, world, config["size"], device)
     log(f"vae: after folding PSNR {psnr(model, world, config['size'], device):.2f} dB")
-    torch.save(model.state_dict(), ready)
+    save_atomically(model.state_dict(), ready)
     return model.requires_grad_(False)

@@ -12,6 +12,7 @@ import zlib
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 
 SHAPES = ("circle", "square", "triangle", "star", "diamond", "ring", "cross", "heart", "hexagon", "ellipse")
 COLOURS = {
@@ -352,6 +353,32 @@ def render(scenes: list, times: list, size: int, device="cpu") -> torch.Tensor:
     return out.view(count, frames, size, size, 3).permute(0, 1, 4, 2, 3)
 
 
+def telling(scenes: list, times: list, size: int, device, shapes: tuple, cell: int = 4) -> torch.Tensor:
+    """B F 1 h w, a value for every cell of `cell`×`cell` pixels: how far its coverage would differ if an object had another
+    of `shapes`; the cells that tell them apart. Of two objects each counts where it is."""
+    flat = [(scene, t) for scene, moments in zip(scenes, times) for t in moments]
+    grid = (torch.arange(size, device=device, dtype=torch.float32) + 0.5) / size
+    gy, gx = torch.meshgrid(grid, grid, indexing="ij")
+    out = torch.zeros(len(flat), size // cell, size // cell, device=device)
+    for k in range(2):
+        items = [(i, s.things[k], t, _camera(s, t)) for i, (s, t) in enumerate(flat) if k < len(s.things)]
+        if items:
+            index = torch.tensor([i for i, _, _, _ in items], device=device)
+            numbers = torch.tensor([(*pose(thing, t), *view) for _, thing, t, view in items], device=device)
+            px, py, r, angle, alpha, shift_x, shift_y, zoom = (numbers[:, j, None, None] for j in range(8))
+            lx, ly = _own(px, py, r, angle, (gx - 0.5) / zoom + 0.5 + shift_x, (gy - 0.5) / zoom + 0.5 + shift_y)
+            covers = torch.stack([F.avg_pool2d((0.5 - SDF[shape](lx, ly) * r * size).clamp(0, 1), cell) for shape in shapes])
+            out[index] = torch.maximum(out[index], (covers.amax(0) - covers.amin(0)) * alpha)
+    return out.view(len(scenes), -1, 1, size // cell, size // cell)
+
+
+def _own(px, py, r, angle, x, y) -> tuple:
+    """Where a point of the picture is in an object's own coordinates, whose unit is its radius."""
+    lx, ly = (x - px) / r, (y - py) / r
+    cos, sin = angle.cos(), angle.sin()
+    return cos * lx + sin * ly, cos * ly - sin * lx
+
+
 def _draw(out, items, x, y, size, device):
     """Paints one object into each listed frame, shape by shape."""
     by_kind: dict = {}
@@ -361,9 +388,7 @@ def _draw(out, items, x, y, size, device):
         index = torch.tensor([i for i, _, _ in group], device=device)
         poses = torch.tensor([pose(thing, t) for _, thing, t in group], device=device)
         px, py, r, angle, alpha = (poses[:, j, None, None] for j in range(5))
-        lx, ly = (x[index] - px) / r, (y[index] - py) / r
-        cos, sin = angle.cos(), angle.sin()
-        lx, ly = cos * lx + sin * ly, cos * ly - sin * lx
+        lx, ly = _own(px, py, r, angle, x[index], y[index])
         distance = SDF[shape](lx, ly)
         cover = ((0.5 - distance * r * size).clamp(0, 1) * alpha)[..., None]
         colour = torch.tensor([thing.rgb for _, thing, _ in group], device=device)[:, None, None]
