@@ -46,9 +46,7 @@ std::optional<EncodeTimes> encode_times(const io::Component& part, const Plan& p
   EncodeTimes out;
   WeightStore header = vae::header_store(part);
   const Encoder shapes = make_encoder(part, header.root());
-  out.flops = engine::probe([&] {
-                shapes.encode(engine::meta(shape));
-              }).flops;
+  out.flops = engine::probe([&] { shapes.encode(engine::meta(shape)); }).flops;
   const Placement where{placement.device, shapes.force_upcast ? c10::kFloat : placement.dtype};
   WeightStore store(part.weights(), where, vae::rename_old_attention);
   const Encoder encoder = make_encoder(part, store.root());

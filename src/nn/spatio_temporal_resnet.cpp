@@ -40,10 +40,10 @@ Tensor TemporalResnetBlock::residual(const Tensor& x, const std::optional<Tensor
   std::optional<Tensor> shift;  // [B, C]
   if (temb && time_emb_proj) shift = time_emb_proj->forward(at::silu(*temb));
   const bool in_norm = norm_adds_shift(x);
-  Tensor h = conv1.forward(norm1.forward_silu(frames_as_rows(x, frames)),
-                           {.shift = in_norm ? std::nullopt : shift});  // [B, C, F, H*W]
-  h = norm2.forward_activated(h, at::silu, {.shift = in_norm ? shift : std::nullopt});
-  return rows_as_frames(conv2.forward(h), x);
+  const Tensor h = conv1.forward(norm1.forward_silu(frames_as_rows(x, frames)),
+                                 {.shift = in_norm ? std::nullopt : shift});  // [B, C, F, H*W]
+  const NormExtras extras{.shift = in_norm ? shift : std::nullopt};
+  return rows_as_frames(conv2.forward(norm2.forward_activated(h, at::silu, extras)), x);
 }
 
 SpatioTemporalResBlock::SpatioTemporalResBlock(const Weights& w, const SpatioTemporalResnetOptions& o)

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 
-
 #include "engine/device.hpp"
 #include "engine/memory_probe.hpp"
 #include "media/video_reader.hpp"

@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-
 #include "core/log.hpp"
 #include "core/text.hpp"
 #include "engine/device.hpp"

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <utility>
 
-
 #include "engine/device.hpp"
 #include "engine/memory_probe.hpp"
 #include "models/clip.hpp"
