@@ -33,7 +33,8 @@ ResnetBlock2D::ResnetBlock2D(const Weights& w, const ResnetOptions& o)
 
 Tensor ResnetBlock2D::forward(const Tensor& x, const std::optional<Tensor>& temb,
                               const std::optional<Tensor>& beside) const {
-  if (beside && !conv1.is_packed && !x.is_meta()) return forward(at::cat({x, *beside}, 1), temb);
+  // A memory probe goes this way too, for the device that will.
+  if (beside && !conv1.is_packed) return forward(at::cat({x, *beside}, 1), temb);
   std::optional<Tensor> shift;  // [B, C']
   if (temb && time_emb_proj) shift = time_emb_proj->forward(activation(*temb));
   const bool in_norm = norm_adds_shift(x);
