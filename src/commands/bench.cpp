@@ -140,7 +140,10 @@ Rows measure_model(const Invocation& invocation, const Tools& tools, const std::
   const auto picture = add_picture(request, model->info());
   const Plan plan = model->plan(request);
   BenchTimes times(invocation.run.profile);
-  const Placement placement = engine::resolve_placement(invocation.load, c10::kHalf);
+  LoadOptions as_planned = invocation.load;
+  as_planned.device = plan.device;
+  as_planned.dtype = plan.dtype;
+  const Placement placement = engine::resolve_placement(as_planned, c10::kHalf);
   const bool on_cuda = placement.device.is_cuda();
   if (on_cuda && invocation.run.profile) {
     wait_for_operations = [index = placement.device.index()] { engine::cuda_synchronize(index); };

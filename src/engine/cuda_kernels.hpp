@@ -10,7 +10,7 @@ namespace t2v::engine {
 
 class CudaKernels final : public DeviceKernels {
  public:
-  /// `api` must outlive it. Tries every kernel in fp32, fp16 and bf16 on `device`: some milliseconds.
+  /// `api` must outlive it. Tries every kernel once in fp32, fp16 and bf16 on `device`.
   CudaKernels(const cuda::PluginApi& api, c10::Device device);
 
   std::optional<at::Tensor> group_norm(const at::Tensor& x, const GroupNorm& norm) const override;

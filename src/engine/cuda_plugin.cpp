@@ -126,16 +126,6 @@ void require_cuda(int index) {
   info_of(index);
 }
 
-std::vector<CudaDevice> cuda_devices() {
-  std::vector<CudaDevice> devices;
-  for (int index = 0; index < cuda_device_count(); ++index) {
-    const cuda::DeviceInfo info = info_of(index);
-    devices.push_back(
-        {index, info.name, info.capability_major, info.capability_minor, info.total_bytes, cuda_free_bytes(index)});
-  }
-  return devices;
-}
-
 int64_t cuda_total_bytes(int index) { return info_of(index).total_bytes; }
 
 int64_t cuda_free_bytes(int index) {

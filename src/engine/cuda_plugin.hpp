@@ -4,19 +4,10 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <string>
-#include <vector>
 
 #include "engine/cuda_plugin_api.hpp"
 
 namespace t2v::engine {
-
-struct CudaDevice {
-  int index = 0;
-  std::string name;  ///< "NVIDIA H100 80GB HBM3"
-  int capability_major = 0, capability_minor = 0;
-  int64_t total_bytes = 0, free_bytes = 0;
-};
 
 /// Whether this machine shows signs of an NVIDIA driver. Opens no library.
 bool cuda_likely();
@@ -32,7 +23,6 @@ int cuda_device_count();
 /// Throws Error{no_resource} unless device `index` can be used.
 void require_cuda(int index);
 
-std::vector<CudaDevice> cuda_devices();
 /// What this process can still allocate: free memory, and what libtorch's allocator keeps unused.
 int64_t cuda_free_bytes(int index);
 int64_t cuda_total_bytes(int index);
