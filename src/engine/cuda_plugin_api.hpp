@@ -3,11 +3,12 @@
 // without a CUDA header and a plug-in of another build is recognised by its number instead of crashing.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 namespace t2v::cuda {
 
-inline constexpr int kPluginAbi = 4;  ///< raised with every change of this file
+inline constexpr int kPluginAbi = 5;  ///< raised with every change of this file
 
 struct DeviceInfo {
   char name[256];
@@ -43,10 +44,15 @@ struct GroupNormJob {
   bool silu;
   float* scratch;  ///< group_norm_scratch() floats
 };
-/// Each image is cut into chunks, so that few images still fill the device: a video normalised as one has 32 groups
-/// only.
-constexpr int64_t kGroupNormChunks = 64;
-constexpr int64_t group_norm_scratch(const GroupNormJob& job) { return job.images * kGroupNormChunks * job.groups * 2; }
+/// Each image is cut into so many chunks that few images still fill the device (a video normalised as one has 32 groups
+/// only) and many do not pay for more: every chunk adds up what all chunks of its image have.
+constexpr int64_t group_norm_chunks(const GroupNormJob& job) {
+  constexpr int64_t kBlocks = 512, kMinPixels = 16;  // blocks: four for each multiprocessor of an H100
+  return std::clamp<int64_t>(kBlocks / std::max<int64_t>(job.images, 1), 1, job.pixels / kMinPixels + 1);
+}
+constexpr int64_t group_norm_scratch(const GroupNormJob& job) {
+  return job.images * group_norm_chunks(job) * job.groups * 2;
+}
 
 /// nn/kernels/frame_attention.hpp: qkv [B, F, P, 3, N, D] -> out [B, F, P, N, D].
 struct FrameAttentionJob {

@@ -19,9 +19,9 @@ struct Walk {
   int64_t image, first_pixel, last_pixel;
   int packs, rows, pack, row;  // of channels; of threads side by side; of this thread
 
-  __device__ Walk(const GroupNormJob& job, int64_t chunk, int64_t image_index) : image(image_index) {
-    const int64_t each = (job.pixels + kGroupNormChunks - 1) / kGroupNormChunks;
-    first_pixel = chunk * each;
+  __device__ explicit Walk(const GroupNormJob& job) : image(blockIdx.y) {
+    const int64_t each = (job.pixels + gridDim.x - 1) / gridDim.x;
+    first_pixel = blockIdx.x * each;
     last_pixel = min(first_pixel + each, job.pixels);
     packs = static_cast<int>(job.channels / kWidth);
     const int side = min(packs, static_cast<int>(blockDim.x));
@@ -80,7 +80,7 @@ __device__ void add_by_group(const float (*of_threads)[2 * kWidth], int first, i
 template <typename T, int kWidth>
 __global__ void sums_of_chunks(GroupNormJob job) {
   __shared__ float sums[2 * kMaxGroups], pivots[kMaxGroups], of_threads[kThreads][2 * kWidth], of_parts[kThreads][2];
-  const Walk<T, kWidth> walk(job, blockIdx.x, blockIdx.y);
+  const Walk<T, kWidth> walk(job);
   for (int64_t g = threadIdx.x; g < job.groups; g += blockDim.x) {
     sums[2 * g] = sums[2 * g + 1] = 0.0F;
     pivots[g] = pivot_of<T>(job, walk.image, g);
@@ -114,27 +114,44 @@ __global__ void sums_of_chunks(GroupNormJob job) {
     add_by_group<kWidth>(of_threads, first * kWidth, packs, walk.step(), walk.rows, group_width,
                          static_cast<int>(job.groups), of_parts, sums);
   }
-  float* out = job.scratch + (walk.image * kGroupNormChunks + blockIdx.x) * job.groups * 2;
+  float* out = job.scratch + (walk.image * gridDim.x + blockIdx.x) * job.groups * 2;
   for (int64_t i = threadIdx.x; i < 2 * job.groups; i += blockDim.x) out[i] = sums[i];
+}
+
+/// Mean and inverse deviation of every group from the sums of all chunks: each thread adds up a part of them, again in
+/// an order that never changes.
+template <typename T>
+__device__ void statistics(const GroupNormJob& job, int64_t image, float* means, float* inverses) {
+  __shared__ double of_parts[kThreads][2];
+  const int groups = static_cast<int>(job.groups), parts = static_cast<int>(blockDim.x) / groups;
+  const int group = static_cast<int>(threadIdx.x) % groups, part = static_cast<int>(threadIdx.x) / groups;
+  double sum = 0, square = 0;
+  for (int chunk = part; chunk < static_cast<int>(gridDim.x) && part < parts; chunk += parts) {
+    const float* of_chunk = job.scratch + ((image * gridDim.x + chunk) * groups + group) * 2;
+    sum += of_chunk[0];
+    square += of_chunk[1];
+  }
+  of_parts[threadIdx.x][0] = sum;
+  of_parts[threadIdx.x][1] = square;
+  __syncthreads();
+  if (part == 0) {
+    for (int i = 1; i < parts; ++i) {
+      sum += of_parts[i * groups + group][0];
+      square += of_parts[i * groups + group][1];
+    }
+    const double count = static_cast<double>(job.pixels * (job.channels / job.groups)), mean = sum / count;
+    means[group] = static_cast<float>(mean + pivot_of<T>(job, image, group));
+    inverses[group] = static_cast<float>(1.0 / sqrt(fmax(square / count - mean * mean, 0.0) + job.eps));
+  }
+  __syncthreads();
 }
 
 template <typename T, int kWidth>
 __global__ void normalise(GroupNormJob job) {
   __shared__ float means[kMaxGroups], inverses[kMaxGroups];
-  const Walk<T, kWidth> walk(job, blockIdx.x, blockIdx.y);
+  const Walk<T, kWidth> walk(job);
   const int64_t group_width = job.channels / job.groups;
-  for (int64_t g = threadIdx.x; g < job.groups; g += blockDim.x) {
-    double sum = 0, square = 0;
-    for (int64_t chunk = 0; chunk < kGroupNormChunks; ++chunk) {
-      const float* of_chunk = job.scratch + ((walk.image * kGroupNormChunks + chunk) * job.groups + g) * 2;
-      sum += of_chunk[0];
-      square += of_chunk[1];
-    }
-    const double count = static_cast<double>(job.pixels * group_width), mean = sum / count;
-    means[g] = static_cast<float>(mean + pivot_of<T>(job, walk.image, g));
-    inverses[g] = static_cast<float>(1.0 / sqrt(fmax(square / count - mean * mean, 0.0) + job.eps));
-  }
-  __syncthreads();
+  statistics<T>(job, walk.image, means, inverses);
   for (int pack = walk.pack; pack < walk.packs && !walk.idle(); pack += walk.step()) {
     float scale[kWidth], offset[kWidth];
     for (int i = 0; i < kWidth; ++i) {
@@ -159,7 +176,7 @@ __global__ void normalise(GroupNormJob job) {
 
 template <typename T, int kWidth>
 int run(const GroupNormJob& job, CUstream_st* stream) {
-  const dim3 grid(static_cast<unsigned>(kGroupNormChunks), static_cast<unsigned>(job.images));
+  const dim3 grid(static_cast<unsigned>(group_norm_chunks(job)), static_cast<unsigned>(job.images));
   const int status = launch(&sums_of_chunks<T, kWidth>, grid, kThreads, stream, job);
   return status != cudaSuccess ? status : launch(&normalise<T, kWidth>, grid, kThreads, stream, job);
 }
