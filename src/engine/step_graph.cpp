@@ -22,6 +22,11 @@ bool are_alike(const at::Tensor& a, const at::Tensor& b) {
   return a.sizes() == b.sizes() && a.scalar_type() == b.scalar_type() && a.device() == b.device();
 }
 
+StepGraph::MakeDevice& given_devices() {
+  static StepGraph::MakeDevice make;
+  return make;
+}
+
 double seconds_of(GraphDevice& device, const std::function<void()>& work) {
   const double start = device.now();
   work();
@@ -32,9 +37,10 @@ double seconds_of(GraphDevice& device, const std::function<void()>& work) {
 
 StepGraph::StepGraph(MakeDevice make, int64_t calls) : make_(calls >= kMinCalls ? std::move(make) : MakeDevice()) {}
 
-StepGraph::Entry* StepGraph::find(const std::vector<at::Tensor>& inputs) {
+StepGraph::Entry* StepGraph::find(const std::vector<at::Tensor>& inputs, int64_t kind) {
   const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) {
-    return std::equal(inputs.begin(), inputs.end(), entry.inputs.begin(), entry.inputs.end(), are_alike);
+    return entry.kind == kind &&
+           std::equal(inputs.begin(), inputs.end(), entry.inputs.begin(), entry.inputs.end(), are_alike);
   });
   return found == entries_.end() ? nullptr : &*found;
 }
@@ -99,12 +105,13 @@ at::Tensor StepGraph::proving_run(Entry& entry, const std::vector<at::Tensor>& i
   }
 }
 
-at::Tensor StepGraph::run(const std::vector<at::Tensor>& inputs, const Work& work) {
+at::Tensor StepGraph::run(const std::vector<at::Tensor>& inputs, const Work& work, int64_t kind) {
   if (!make_) return work(inputs);
-  Entry* entry = find(inputs);
+  Entry* entry = find(inputs, kind);
   if (entry == nullptr) {
     if (entries_.size() == kMaxEntries) return work(inputs);
-    return first_run(entries_.emplace_back(), inputs, work);
+    entries_.emplace_back().kind = kind;
+    return first_run(entries_.back(), inputs, work);
   }
   switch (entry->stage) {
     case Stage::recorded: return proving_run(*entry, inputs, work);
@@ -114,9 +121,14 @@ at::Tensor StepGraph::run(const std::vector<at::Tensor>& inputs, const Work& wor
   return work(inputs);
 }
 
+bool can_record(c10::Device device) { return device.is_cuda() || given_devices(); }
+
 StepGraph step_graph(const Placement& placement, int64_t calls) {
-  if (!placement.device.is_cuda() || wait_for_operations) return {{}, calls};
+  if (!can_record(placement.device) || wait_for_operations) return {{}, calls};
+  if (given_devices()) return {given_devices(), calls};
   return {[device = placement.device] { return make_cuda_graph(device); }, calls};
 }
+
+void set_graph_devices(StepGraph::MakeDevice make) { given_devices() = std::move(make); }
 
 }  // namespace t2v::engine

@@ -41,8 +41,8 @@ class StepGraph {
   StepGraph(MakeDevice make, int64_t calls);
   static constexpr int64_t kMinCalls = 8;
 
-  /// work(inputs), for inputs of any shape. The result is the caller's own.
-  at::Tensor run(const std::vector<at::Tensor>& inputs, const Work& work);
+  /// work(inputs), for inputs of any shape. The result is the caller's own. Works of different `kind` are told apart.
+  at::Tensor run(const std::vector<at::Tensor>& inputs, const Work& work, int64_t kind = 0);
   /// To be called when something that `work` uses has moved: weights that were loaded again in another precision.
   /// Nothing more is recorded; where that happens from step to step it would not pay.
   void stop() {
@@ -52,14 +52,15 @@ class StepGraph {
 
  private:
   enum class Stage { recorded, proven, given_up };
-  /// Of one combination of shapes.
+  /// Of one kind of work and one combination of shapes.
   struct Entry {
+    int64_t kind = 0;
     std::vector<at::Tensor> inputs;  // at the addresses that the recording reads
     at::Tensor output;
     std::unique_ptr<GraphDevice> device;
     Stage stage = Stage::given_up;
   };
-  Entry* find(const std::vector<at::Tensor>& inputs);
+  Entry* find(const std::vector<at::Tensor>& inputs, int64_t kind);
   at::Tensor first_run(Entry& entry, const std::vector<at::Tensor>& inputs, const Work& work) const;
   at::Tensor proving_run(Entry& entry, const std::vector<at::Tensor>& inputs, const Work& work) const;
   static at::Tensor replayed(Entry& entry, const std::vector<at::Tensor>& inputs);
@@ -69,7 +70,11 @@ class StepGraph {
   std::list<Entry> entries_;
 };
 
-/// Recordings for networks placed there: on CUDA where the plug-in is in use, else none.
+/// Whether what computes there may be recorded: on CUDA.
+bool can_record(c10::Device device);
+/// Recordings for networks placed there; none where can_record() says no, or while operations are timed one by one.
 StepGraph step_graph(const Placement& placement, int64_t calls);
+/// Lets every device record, by `make`; empty: as before. For tests.
+void set_graph_devices(StepGraph::MakeDevice make);
 
 }  // namespace t2v::engine

@@ -192,20 +192,24 @@ at::Tensor sample_clip(const ClipRun& run, const ClipStart& start) {
   });
   const Schedulers schedulers = run_schedulers(run.plan, run.scheduler);
   JoinedProgress progress(run.progress, schedulers);
+  const c10::ScalarType dtype = start.noise.scalar_type();
+  const at::Tensor noise = start.noise.to(c10::kFloat);
   at::Tensor clip;
   const auto sample = [&](sampling::Scheduler& scheduler, int64_t count, const std::function<at::Tensor()>& begin) {
     if (!progress.enter(count)) return;
     // A resumed sampling takes its state from the run before: only the shape counts.
-    const at::Tensor state = progress.resumes() ? start.noise.clone() : begin();
-    clip = engine::sample(scheduler, state, denoiser, run.rng, progress);
+    const at::Tensor state = progress.resumes() ? noise.clone() : begin();
+    engine::StepGraph graph = engine::step_graph({noise.device(), dtype}, count);
+    clip = engine::sample(scheduler, state, denoiser, run.rng, progress,
+                          {.network_dtype = dtype, .graph = engine::can_record(noise.device()) ? &graph : nullptr});
   };
 
   for (int64_t i = 0; i < iterations(request); ++i) {
     sampling::Scheduler& scheduler = *schedulers[static_cast<size_t>(i)];
     sample(scheduler, calls(schedulers[static_cast<size_t>(i)]), [&] {
-      if (i > 0) return free_init_noise(run, clip, start.noise) * scheduler.init_noise_sigma();
-      return start.original.defined() ? scheduler.add_noise(start.original, start.noise, 0)
-                                      : start.noise * scheduler.init_noise_sigma();
+      if (i > 0) return free_init_noise(run, clip, noise) * scheduler.init_noise_sigma();
+      return start.original.defined() ? scheduler.add_noise(start.original.to(c10::kFloat), noise, 0)
+                                      : noise * scheduler.init_noise_sigma();
     });
   }
   if (!request.camera.empty()) {

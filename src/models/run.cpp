@@ -29,6 +29,14 @@ bool is_short_of_memory(const Plan& plan) {
   return true;
 }
 
+bool guides_in_one_batch(const Plan& plan) {
+  const int64_t available = engine::available_bytes(plan.device), wanted = plan.memory.denoise_peak;
+  if (available <= 0 || wanted <= available || *plan.request.cfg_scale <= 1.0) return true;
+  log::info("a network call needs {}, {} are free: prompt and negative prompt go one after the other",
+            human_bytes(wanted), human_bytes(available));
+  return false;
+}
+
 Rng run_rng(const Request& request, const Placement& placement) {
   c10::Device device(c10::kCPU);
   if (request.rng == RngDevice::cuda) {

@@ -20,6 +20,9 @@ void check_scheduler(const Plan& plan, const io::Config& config);
 /// is free.
 bool is_short_of_memory(const Plan& plan);
 
+/// Whether prompt and negative prompt go through the network in one call of two videos: where memory is free for it.
+bool guides_in_one_batch(const Plan& plan);
+
 /// The generator of --rng; Error{usage} for cuda noise on another device.
 Rng run_rng(const Request& request, const Placement& placement);
 /// Noise of unit variance in plan.latent_shape, whose frames lie along `frame_dim`: --init-latents, or drawn as --noise

@@ -14,11 +14,11 @@ namespace t2v::nn {
 class ContextKeys {
  public:
   /// While it lives, this thread's cross-attention keeps what it makes of `context`, the very tensor: a layer that
-  /// attends to another one in between makes its own. Only on the CPU: a CUDA graph replays what was recorded.
+  /// attends to another one in between makes its own. What a recording of the call found here it reads from here in
+  /// every replay: then `keys` must live, and keep this context, as long as the recording.
   class Scope {
    public:
     Scope(ContextKeys& keys, const at::Tensor& context) : outer_(current()) {
-      if (!context.is_cpu()) return;
       if (!keys.context_ || !keys.context_->is_same(context)) {
         keys.made_.clear();
         keys.context_ = context;

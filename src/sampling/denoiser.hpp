@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -22,6 +24,13 @@ struct StepContext {
   std::span<const int64_t> frames = {};
 };
 
+/// predict() as a function of tensors, so that a device can record it in one step and replay it in others.
+struct TensorCall {
+  at::Tensor time;   ///< what the step's timestep is to the network
+  int64_t kind = 0;  ///< calls of one kind differ in nothing but their tensors
+  std::function<at::Tensor(const at::Tensor& x, const at::Tensor& time)> predict;
+};
+
 class Denoiser {
  public:
   virtual ~Denoiser() = default;
@@ -29,6 +38,10 @@ class Denoiser {
   /// for a scaled input x (family layout, e.g. [B, C, F, h, w]). Same shape, dtype fp32 or the
   /// network's.
   virtual at::Tensor predict(const at::Tensor& x, const StepContext& step) = 0;
+
+  /// The call of this step, if it is such a function for the whole run: nothing is kept from step to step, and no window
+  /// moves. Valid until use_fp32().
+  virtual std::optional<TensorCall> tensor_call(const StepContext& /*step*/) { return std::nullopt; }
 
   /// From now on compute in fp32 (or, with false, as before again): called where the network's own precision gave NaN
   /// or Inf. False: there is nothing better to switch to. A wrapper asks the denoiser inside.

@@ -54,6 +54,9 @@ class WindowedDenoiser final : public Denoiser {
                    std::function<void()> before_window = {});
 
   at::Tensor predict(const at::Tensor& x, const StepContext& step) override;
+  std::optional<TensorCall> tensor_call(const StepContext& step) override {
+    return options_.active() ? std::nullopt : inner_.tensor_call(step);
+  }
   bool use_fp32(bool on) override { return inner_.use_fp32(on); }
   std::map<std::string, at::Tensor> state() const override { return inner_.state(); }
   void set_state(const std::map<std::string, at::Tensor>& state) override { inner_.set_state(state); }

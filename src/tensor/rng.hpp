@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include <ATen/core/Generator.h>
@@ -18,6 +19,18 @@ class Rng {
   Rng(uint64_t seed, c10::Device generator_device);
   /// Standard normal noise [shape], drawn on the generator's device in `dtype`, then moved to `device`.
   at::Tensor normal(at::IntArrayRef shape, c10::ScalarType dtype, c10::Device device);
+  /// While it lives, noise is drawn in `dtype` whatever normal() is asked for, and converted: a run whose state is wider
+  /// than its network draws the numbers of one that computes in the network's dtype throughout.
+  class DrawnIn {
+   public:
+    DrawnIn(Rng& rng, c10::ScalarType dtype) : rng_(rng) { rng_.drawn_in_ = dtype; }
+    ~DrawnIn() { rng_.drawn_in_.reset(); }
+    DrawnIn(const DrawnIn&) = delete;
+    DrawnIn& operator=(const DrawnIn&) = delete;
+
+   private:
+    Rng& rng_;
+  };
   at::Tensor normal_like(const at::Tensor& like) { return normal(like.sizes(), like.scalar_type(), like.device()); }
   /// torch.randperm(n, generator=...): int64 [n], on the generator's device.
   at::Tensor permutation(int64_t n);
@@ -27,6 +40,7 @@ class Rng {
 
  private:
   at::Generator generator_;
+  std::optional<c10::ScalarType> drawn_in_;
 };
 
 }  // namespace t2v

@@ -14,6 +14,7 @@
 #include "engine/run_state.hpp"
 #include "engine/sample.hpp"
 #include "sampling/support.hpp"
+#include "support/fake_graph.hpp"
 #include "tensor/operators.hpp"
 
 namespace t2v::engine {
@@ -34,10 +35,10 @@ const char* config_for(std::string_view sampler) {
                R"("steps_offset":1,"set_alpha_to_one":false})";
 }
 
-std::unique_ptr<sampling::Scheduler> scheduler_of(std::string_view sampler) {
+std::unique_ptr<sampling::Scheduler> scheduler_of(std::string_view sampler, double eta = 0.5, int64_t steps = 6) {
   sampling::SchedulerOptions options;
-  options.steps = 6;
-  options.eta = 0.5;
+  options.steps = steps;
+  options.eta = eta;
   return sampling::make_scheduler(sampler, config_of(config_for(sampler)), options);
 }
 
@@ -81,7 +82,7 @@ at::Tensor run(std::string_view sampler, TestDenoiser& denoiser, c10::ScalarType
   const auto scheduler = scheduler_of(sampler);
   Rng rng = cpu_rng();
   const at::Tensor noise = pattern(kShape, 5) * scheduler->init_noise_sigma();
-  return sample(*scheduler, noise.to(dtype), denoiser, rng, progress);
+  return sample(*scheduler, noise.to(dtype), denoiser, rng, progress, {.network_dtype = dtype});
 }
 
 Error error_of(const std::function<void()>& action) {
@@ -151,6 +152,79 @@ TEST_P(Samplers, continue_from_a_file_after_any_step_bit_for_bit) {
       EXPECT_TRUE(at::equal(run(GetParam(), second, dtype, later), want)) << "after step " << state.steps_done;
     }
   }
+}
+
+/// A denoiser whose calls are functions of tensors: what it makes depends on the step by `time` alone.
+class TensorDenoiser final : public sampling::Denoiser {
+ public:
+  at::Tensor predict(const at::Tensor& x, const sampling::StepContext& step) override {
+    ++called;
+    return network(x, time_of(step));
+  }
+  std::optional<sampling::TensorCall> tensor_call(const sampling::StepContext& step) override {
+    return sampling::TensorCall{time_of(step), 0,
+                                [this](const at::Tensor& x, const at::Tensor& time) { return network(x, time); }};
+  }
+  bool use_fp32(bool on) override {
+    overflows_ = !on;
+    return true;
+  }
+  int called = 0;
+  int64_t overflow_at = -1;
+
+ private:
+  at::Tensor time_of(const sampling::StepContext& step) const {
+    return at::tensor({static_cast<float>(step.index), step.index == overflow_at ? 1e30F : 1.0F});
+  }
+  at::Tensor network(const at::Tensor& x, const at::Tensor& time) const {
+    const at::Tensor y = (x * 0.7).sin() * 0.5 + pattern(kShape, 2) * time[0] * 0.05;
+    return overflows_ ? y * time[1] * time[1] / time[1] / time[1] : y;
+  }
+  bool overflows_ = true;
+};
+
+class WholeSteps : public testing::TestWithParam<const char*> {
+ protected:
+  at::Tensor run(TensorDenoiser& denoiser, Progress& progress) {
+    const auto scheduler = scheduler_of(GetParam(), /*eta=*/0, /*steps=*/12);
+    Rng rng = cpu_rng();
+    StepGraph graph = t2v::test::fake_graph(log_, 12);
+    return sample(*scheduler, pattern(kShape, 5) * scheduler->init_noise_sigma(), denoiser, rng, progress,
+                  {.graph = &graph});
+  }
+  t2v::test::FakeGraphLog log_;
+};
+INSTANTIATE_TEST_SUITE_P(, WholeSteps, testing::Values("ddim", "euler", "dpmpp_2m", "heun", "unipc"));
+
+TEST_P(WholeSteps, never_call_the_network_by_itself) {
+  Progress progress;
+  TensorDenoiser denoiser;
+  run(denoiser, progress);
+  EXPECT_EQ(denoiser.called, 0);
+  EXPECT_EQ(log_.recorded, 1);
+}
+
+TEST_P(WholeSteps, continue_after_any_step_bit_for_bit) {
+  KeepingProgress keeping;
+  TensorDenoiser denoiser;
+  const at::Tensor want = run(denoiser, keeping);
+  for (const RunState& state : keeping.states) {
+    KeepingProgress later;
+    later.from = &state;
+    EXPECT_TRUE(at::equal(run(denoiser, later), want)) << "after step " << state.steps_done;
+  }
+}
+
+TEST_P(WholeSteps, that_overflow_are_done_again_in_fp32_and_replayed_no_more) {
+  Progress progress;
+  TensorDenoiser whole, broken;
+  const at::Tensor want = run(whole, progress);
+  broken.overflow_at = 5;
+  log_ = {};
+  const at::Tensor got = run(broken, progress);
+  EXPECT_EQ(broken.called, 1);
+  EXPECT_EQ(log_.recorded, 1);
+  EXPECT_LT(((got - want).norm() / want.norm()).item<double>(), 1e-5);
 }
 
 TEST(Sample, Row43_without_a_better_precision_the_error_names_step_stage_and_dtype) {

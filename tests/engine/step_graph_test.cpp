@@ -100,6 +100,20 @@ TEST(StepGraph, every_shape_has_its_own_recording) {
   EXPECT_EQ(log.recorded, 2);
 }
 
+TEST(StepGraph, every_kind_of_work_has_its_own_recording) {
+  FakeGraphLog log;
+  StepGraph graph = test::fake_graph(log);
+  for (int step = 0; step < 12; ++step) {
+    const int64_t kind = step % 2;
+    const at::Tensor given = at::full({3}, 1.5 * step);
+    const at::Tensor out = graph.run(
+        {given}, [kind](const std::vector<at::Tensor>& in) { return in[0] + kind * 7; }, kind);
+    EXPECT_TRUE(at::equal(out, given + kind * 7)) << step;
+  }
+  EXPECT_EQ(log.recorded, 2);
+  EXPECT_EQ(log.replayed, 2 * (1 + 5));
+}
+
 TEST(StepGraph, nothing_is_recorded_or_replayed_once_weights_have_moved) {
   FakeGraphLog log;
   StepGraph graph = test::fake_graph(log);

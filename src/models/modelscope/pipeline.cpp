@@ -15,9 +15,7 @@
 #include "models/decode.hpp"
 #include "models/run.hpp"
 #include "models/text/run_text.hpp"
-#include "models/unet/feature_cache.hpp"
-#include "sampling/guidance.hpp"
-#include "tensor/operators.hpp"
+#include "models/unet/guided_unet.hpp"
 
 namespace t2v::models::modelscope {
 
@@ -25,51 +23,11 @@ namespace {
 
 /// The state of a run is [F, C, h, w], the shape in which diffusers hands latents to its scheduler, because the noise
 /// of stochastic samplers is drawn in that shape. The network sees [B, C, F, h, w].
-at::Tensor to_state(const at::Tensor& video) { return video.squeeze(0).transpose(0, 1).contiguous(); }
-at::Tensor to_video(const at::Tensor& state) { return state.transpose(0, 1).unsqueeze(0); }
-
-/// UNet, prompt and guidance as one Denoiser.
-class GuidedUNet final : public sampling::Denoiser {
- public:
-  GuidedUNet(engine::Reloadable<UNet3DConditionModel>& unet, const text::RunText& text, const Request& request)
-      : unet_(unet),
-        text_(text),
-        shown_(text),
-        cfg_scale_(*request.cfg_scale),
-        guidance_rescale_(*request.guidance_rescale),
-        interval_{*request.cfg_from, *request.cfg_until},
-        features_(*request.deepcache),
-        graph_(engine::step_graph(unet.placement(), *request.steps)) {}
-
-  at::Tensor predict(const at::Tensor& x, const sampling::StepContext& step) override {
-    const c10::ScalarType dtype = unet_.placement().dtype;
-    const bool guided = text_.guided() && interval_.contains(step);
-    const at::Tensor video = to_video(x).to(dtype);
-    const at::Tensor input = guided ? at::cat({video, video}, 0) : video;
-    const at::Tensor& states = shown_.states(step.frames, guided, dtype);
-    const nn::ContextKeys::Scope scope(shown_.keys, states);
-    const at::Tensor output = unet_.get().forward(input, step.timestep, states, {features_.at(step), &graph_});
-    if (!guided) return to_state(output);
-    const auto halves = output.chunk(2, 0);
-    const at::Tensor guided_output = sampling::combine_cfg(halves[0], halves[1], cfg_scale_);
-    return to_state(sampling::rescale_noise_cfg(guided_output, halves[1], guidance_rescale_));
-  }
-  bool use_fp32(bool on) override {
-    graph_.stop();
-    return unet_.use_fp32(on);
-  }
-  std::map<std::string, at::Tensor> state() const override { return features_.state(); }
-  void set_state(const std::map<std::string, at::Tensor>& state) override { features_.set_state(state); }
-
- private:
-  engine::Reloadable<UNet3DConditionModel>& unet_;
-  const text::RunText& text_;
-  text::CallText shown_;
-  double cfg_scale_, guidance_rescale_;
-  sampling::GuidanceInterval interval_;
-  unet::FeatureCache features_;
-  engine::StepGraph graph_;
+struct Layout {
+  static at::Tensor to_state(const at::Tensor& video) { return video.squeeze(0).transpose(0, 1).contiguous(); }
+  static at::Tensor to_video(const at::Tensor& state) { return state.transpose(0, 1).unsqueeze(0); }
 };
+using GuidedUNet = unet::GuidedUNet<UNet3DConditionModel, Layout>;
 
 }  // namespace
 
@@ -104,7 +62,7 @@ ClipStart ModelScopePipeline::start(const Plan& plan, Rng& rng, Progress& progre
     const at::Tensor original = encode_video(plan, rng, progress);
     return {rng.normal_like(original), original};
   }
-  return {to_state(initial_noise(plan, /*frame_dim=*/2, placement_, rng)), {}};
+  return {Layout::to_state(initial_noise(plan, /*frame_dim=*/2, placement_, rng)), {}};
 }
 
 Latents ModelScopePipeline::denoise(const Plan& plan, Progress& progress) {
@@ -119,7 +77,7 @@ Latents ModelScopePipeline::denoise(const Plan& plan, Progress& progress) {
   Rng rng = run_rng(request, placement_);
   ClipStart first = start(plan, rng, progress);
   engine::load_networks(progress, networks_.unet);
-  GuidedUNet denoiser(networks_.unet, text, request);
+  GuidedUNet denoiser(networks_.unet, text, request, {.one_batch = guides_in_one_batch(plan)});
   const ClipRun run{.plan = plan,
                     .scheduler = scheduler_config_,
                     .denoiser = denoiser,
@@ -128,12 +86,12 @@ Latents ModelScopePipeline::denoise(const Plan& plan, Progress& progress) {
                     .progress = progress};
   const at::Tensor state = sample_clip(run, std::move(first));
   if (!networks_.keep) networks_.unet.release();
-  return engine::to_latents(to_video(state));
+  return engine::to_latents(Layout::to_video(state));
 }
 
 void ModelScopePipeline::decode(const Latents& latents, const Plan& plan, FrameSink& sink, Progress& progress) {
   const c10::InferenceMode guard;
-  const at::Tensor state = to_state(engine::to_tensor(latents)).to(vae_placement_.device, vae_placement_.dtype);
+  const at::Tensor state = Layout::to_state(engine::to_tensor(latents)).to(vae_placement_.device, vae_placement_.dtype);
   engine::load_networks(progress, networks_.vae);
   const vae::ImageAutoencoder& vae = networks_.vae.get();
   decode_frames(vae, vae.unscale(state), plan, sink, progress);

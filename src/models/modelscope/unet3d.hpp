@@ -34,10 +34,15 @@ class UNet3DConditionModel {
   Tensor forward(const Tensor& sample, double timestep, const Tensor& encoder_hidden_states,
                  const unet::CallOptions& call = {}) const;
 
+  /// What forward() makes of the timesteps: [B, T].
+  Tensor embed_time(std::span<const double> timesteps, const std::optional<Tensor>& timestep_cond = {}) const;
+  /// forward() with the timesteps embedded.
+  Tensor forward(const Tensor& sample, const Tensor& time, const Tensor& encoder_hidden_states,
+                 const unet::CallOptions& call = {}) const;
+
   const UNet3DConfig& config() const { return config_; }
 
  private:
-  Tensor embed_time(std::span<const double> timesteps, const std::optional<Tensor>& timestep_cond) const;
   Tensor denoise(const Tensor& sample, const Conditioning& given, unet::DeepFeature* deep) const;
 
   UNet3DConfig config_;

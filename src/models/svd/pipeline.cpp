@@ -54,21 +54,25 @@ class GuidedUNet final : public sampling::Denoiser {
       : unet_(unet),
         image_(std::move(image)),
         ids_(ids),
-        ramp_(std::move(ramp)),
+        ramp_(ramp ? std::optional(ramp->to(unet.placement().device)) : std::nullopt),
         guidance_rescale_(*request.guidance_rescale),
         interval_{*request.cfg_from, *request.cfg_until},
         features_(*request.deepcache),
         graph_(engine::step_graph(unet.placement(), *request.steps)) {}
 
   Tensor predict(const Tensor& x, const sampling::StepContext& step) override {
-    const Tensor with_image = call(x, step, image_, "image");
-    if (!ramp_ || !interval_.contains(step)) return with_image;
-    // Without an image both of its forms are zeros. The two calls follow each other: at this network's sizes one fills
-    // the machine, and a batch of two would need twice the memory.
-    const Tensor without = call(x, step, {at::zeros_like(image_.token), at::zeros_like(image_.latents)}, "nothing");
-    const Tensor ramp = sampling::frames_of(*ramp_, /*frame_dim=*/1, step).to(x.device(), with_image.scalar_type());
-    const Tensor guided = sampling::combine_cfg(without, with_image, ramp);
-    return sampling::rescale_noise_cfg(guided, with_image, guidance_rescale_);
+    const auto options = [&](const char* branch) { return unet::CallOptions{features_.at(step, branch), &graph_}; };
+    std::optional<Tensor> ramp;
+    if (is_guided(step)) ramp = sampling::frames_of(*ramp_, /*frame_dim=*/1, step);
+    return guided_call(x, embed(step), ramp, options);
+  }
+  std::optional<sampling::TensorCall> tensor_call(const sampling::StepContext& step) override {
+    if (features_.is_active()) return std::nullopt;
+    const bool guided = is_guided(step);
+    const auto predict = [this, guided](const Tensor& x, const Tensor& time) {
+      return guided_call(x, time, guided ? ramp_ : std::nullopt, [](const char*) { return unet::CallOptions{}; });
+    };
+    return sampling::TensorCall{embed(step), guided, predict};
   }
   bool use_fp32(bool on) override {
     graph_.stop();
@@ -78,12 +82,24 @@ class GuidedUNet final : public sampling::Denoiser {
   void set_state(const std::map<std::string, Tensor>& state) override { features_.set_state(state); }
 
  private:
-  Tensor call(const Tensor& x, const sampling::StepContext& step, const Image& image, const std::string& branch) {
+  bool is_guided(const sampling::StepContext& step) const { return ramp_ && interval_.contains(step); }
+  Tensor embed(const sampling::StepContext& step) { return unet_.get().embed(step.timestep, ids_); }
+  template <class Options>
+  Tensor guided_call(const Tensor& x, const Tensor& time, const std::optional<Tensor>& ramp, const Options& options) {
+    const Tensor with_image = call(x, time, image_, options("image"));
+    if (!ramp) return with_image;
+    // Without an image both of its forms are zeros. The two calls follow each other: at this network's sizes one fills
+    // the machine, and a batch of two would need twice the memory.
+    const Image nothing{at::zeros_like(image_.token), at::zeros_like(image_.latents)};
+    const Tensor without = call(x, time, nothing, options("nothing"));
+    const Tensor guided = sampling::combine_cfg(without, with_image, *ramp);
+    return sampling::rescale_noise_cfg(guided, with_image, guidance_rescale_);
+  }
+  Tensor call(const Tensor& x, const Tensor& time, const Image& image, const unet::CallOptions& options) {
     const c10::ScalarType dtype = unet_.placement().dtype;
     const Tensor latents = image.latents.expand({-1, x.size(1), -1, -1, -1});
     const Tensor input = at::cat({x.to(dtype), latents.to(dtype)}, 2);
-    return unet_.get().forward(input, step.timestep, image.token.to(dtype), ids_,
-                               {features_.at(step, branch), &graph_});
+    return unet_.get().forward(input, time, image.token.to(dtype), options).to(at::kFloat);
   }
 
   engine::Reloadable<UNetSpatioTemporalConditionModel>& unet_;

@@ -130,17 +130,22 @@ Tensor UNetSpatioTemporalConditionModel::embed(double timestep, std::span<const 
   return time_embedding_.forward(time.to(dtype)) + add_embedding_.forward(added.to(dtype));
 }
 
+Tensor UNetSpatioTemporalConditionModel::forward(const Tensor& sample, const Tensor& time,
+                                                 const Tensor& encoder_hidden_states,
+                                                 const unet::CallOptions& call) const {
+  T2V_CHECK(encoder_hidden_states.size(1) == 1, "attention to one image token is folded at load");
+  return call.run({sample, time, encoder_hidden_states}, [this, deep = call.deep](const std::vector<Tensor>& in) {
+    return denoise(in[0], {in[1], in[2], in[0].size(1)}, deep);
+  });
+}
+
 Tensor UNetSpatioTemporalConditionModel::forward(const Tensor& sample, double timestep,
                                                  const Tensor& encoder_hidden_states,
                                                  std::span<const double> added_time_ids,
                                                  const unet::CallOptions& call) const {
-  T2V_CHECK(encoder_hidden_states.size(1) == 1, "attention to one image token is folded at load");
   T2V_CHECK(static_cast<int64_t>(added_time_ids.size()) == sample.size(0) * config_.added_ids(),
             "one row of ids a video");
-  return call.run({sample, embed(timestep, added_time_ids), encoder_hidden_states},
-                  [this, deep = call.deep](const std::vector<Tensor>& in) {
-                    return denoise(in[0], {in[1], in[2], in[0].size(1)}, deep);
-                  });
+  return forward(sample, embed(timestep, added_time_ids), encoder_hidden_states, call);
 }
 
 Tensor UNetSpatioTemporalConditionModel::denoise(const Tensor& sample, const Conditioning& given,

@@ -67,11 +67,16 @@ class UNetSpatioTemporalConditionModel {
   Tensor forward(const Tensor& sample, double timestep, const Tensor& encoder_hidden_states,
                  std::span<const double> added_time_ids, const unet::CallOptions& call = {}) const;
 
+  /// What forward() makes of the timestep and the ids: [B, T].
+  Tensor embed(double timestep, std::span<const double> added_time_ids) const;
+  /// forward() with both embedded.
+  Tensor forward(const Tensor& sample, const Tensor& time, const Tensor& encoder_hidden_states,
+                 const unet::CallOptions& call = {}) const;
+
   const UNetSpatioTemporalConfig& config() const { return config_; }
   int64_t folded_elements() const;  ///< parameters of the file that folding at load leaves out of memory
 
  private:
-  Tensor embed(double timestep, std::span<const double> added_time_ids) const;  // [B, T]
   Tensor denoise(const Tensor& sample, const Conditioning& given, unet::DeepFeature* deep) const;
 
   UNetSpatioTemporalConfig config_;

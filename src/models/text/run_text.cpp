@@ -56,23 +56,25 @@ void check_text(const Request& request, int64_t frames) {
   t2v::text::parse_prompt(request.negative_prompt.value_or(""), syntax);
 }
 
-at::Tensor RunText::states(std::span<const int64_t> frames, bool with_negative) const {
+at::Tensor RunText::states(std::span<const int64_t> frames, Which which) const {
+  if (which == Which::negative) return negative;
   at::Tensor shown = prompt;
   if (by_frame() && !frames.empty()) {
     shown = prompt.index_select(
         0,
         at::tensor(at::IntArrayRef(frames.data(), frames.size()), at::TensorOptions(c10::kLong)).to(prompt.device()));
   }
-  if (!guided() || !with_negative) return shown;
+  if (!guided() || which == Which::prompt) return shown;
   return at::cat({negative.expand({shown.size(0), -1, -1}), shown}, 0);
 }
 
-const at::Tensor& CallText::states(std::span<const int64_t> frames, bool with_negative, c10::ScalarType dtype) {
-  const bool is_kept =
-      states_.defined() && !text_.by_frame() && with_negative == with_negative_ && states_.scalar_type() == dtype;
-  if (!is_kept) states_ = text_.states(frames, with_negative).to(dtype);
-  with_negative_ = with_negative;
-  return states_;
+CallText::Shown& CallText::of(RunText::Which which, std::span<const int64_t> frames, c10::ScalarType dtype) {
+  Shown& shown = shown_[static_cast<size_t>(which)];
+  const bool by_window = text_.by_frame() && !frames.empty();
+  const bool is_kept = shown.states.defined() && shown.states.scalar_type() == dtype && !by_window && !shown.by_window;
+  if (!is_kept) shown.states = text_.states(frames, which).to(dtype);
+  shown.by_window = by_window;
+  return shown;
 }
 
 engine::Reloadable<TextEncoder> reloadable(const io::Checkpoint& checkpoint, const Placement& placement,

@@ -3,6 +3,7 @@
 // order of the batch. For families whose text is the states of one encoder.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -27,25 +28,29 @@ struct RunText {
 
   bool guided() const { return negative.defined(); }
   bool by_frame() const { return prompt.size(0) > 1; }
-  /// [negative, prompt] for a network call on these frames of the clip (empty: all): [B, L, D], or [B*F, L, D] by
-  /// frame, which is how networks take text that differs from frame to frame. Without guidance, or where it is left
-  /// out, the prompt alone.
-  at::Tensor states(std::span<const int64_t> frames = {}, bool with_negative = true) const;
+  enum class Which { prompt, negative, both };
+  /// For a network call on these frames of the clip (empty: all): [B, L, D], or [B*F, L, D] by frame, which is how
+  /// networks take text that differs from frame to frame. Both are [negative, prompt], without guidance the prompt
+  /// alone.
+  at::Tensor states(std::span<const int64_t> frames = {}, Which which = Which::both) const;
 };
 
-/// The text as the network calls of one run get it. Unless frames have texts of their own it is one tensor from call to
-/// call, so that layers can keep its keys and values.
+/// The text as the network calls of one run get it. It is the same tensor from call to call, so that layers can keep
+/// its keys and values, unless windows of frames with texts of their own move.
 class CallText {
  public:
+  struct Shown {
+    at::Tensor states;     // undefined: not asked for yet
+    nn::ContextKeys keys;  // of these states
+    bool by_window = false;
+  };
   explicit CallText(const RunText& text) : text_(text) {}  ///< `text` must outlive it
-  /// text.states(frames, with_negative) in `dtype`.
-  const at::Tensor& states(std::span<const int64_t> frames, bool with_negative, c10::ScalarType dtype);
-  nn::ContextKeys keys;  ///< of the states given last
+  /// text.states(frames, which) in `dtype`.
+  Shown& of(RunText::Which which, std::span<const int64_t> frames, c10::ScalarType dtype);
 
  private:
   const RunText& text_;
-  at::Tensor states_;
-  bool with_negative_ = false;
+  std::array<Shown, 3> shown_;  // by which: a run may go from one to the other and back
 };
 
 /// Encodes the text of `request` for a clip of `frames` frames, as one stage of `progress`. The texts of --prompt-at

@@ -2,7 +2,6 @@
 #include <array>
 #include <utility>
 
-#include <ATen/ops/cat.h>
 #include <c10/core/InferenceMode.h>
 
 #include "core/check.hpp"
@@ -12,69 +11,29 @@
 #include "models/run.hpp"
 #include "models/text/run_text.hpp"
 #include "models/unet/diffusion.hpp"
-#include "models/unet/feature_cache.hpp"
+#include "models/unet/guided_unet.hpp"
 #include "nn/time_embedding.hpp"
-#include "sampling/guidance.hpp"
 
 namespace t2v::models::unet {
 
 namespace {
 
-/// UNet, prompt and guidance as one Denoiser. The state is [1, C, F, h, w], the shape in which AnimateDiffPipeline
-/// hands latents to its scheduler; with one frame its noise is that of an image's [1, C, h, w].
-class GuidedUNet final : public sampling::Denoiser {
- public:
-  /// Consistency models that were distilled with guidance take its scale as an input and run unguided.
-  GuidedUNet(engine::Reloadable<UNet2DConditionModel>& unet, const text::RunText& text, const Request& request)
-      : unet_(unet),
-        text_(text),
-        shown_(text),
-        cfg_scale_(*request.cfg_scale),
-        guidance_rescale_(*request.guidance_rescale),
-        interval_{*request.cfg_from, *request.cfg_until},
-        features_(*request.deepcache),
-        graph_(engine::step_graph(unet.placement(), *request.steps)) {
-    if (const auto width = unet.get().config().time_cond_proj_dim) {
-      // diffusers' get_guidance_scale_embedding: the sinusoids of a timestep 1000 (w - 1), sines first.
-      const std::array scaled{(cfg_scale_ - 1.0) * 1000.0};
-      guidance_ = nn::timesteps(scaled, {.channels = *width, .flip_sin_to_cos = false, .downscale_freq_shift = 1.0},
-                                unet.placement().device);
-    }
-  }
-
-  at::Tensor predict(const at::Tensor& x, const sampling::StepContext& step) override {
-    const c10::ScalarType dtype = unet_.placement().dtype;
-    const bool guided = text_.guided() && interval_.contains(step);
-    const at::Tensor video = x.to(dtype);
-    const at::Tensor input = guided ? at::cat({video, video}, 0) : video;
-    std::optional<at::Tensor> guidance;
-    if (guidance_) guidance = guidance_->to(dtype);
-    const at::Tensor& states = shown_.states(step.frames, guided, dtype);
-    const nn::ContextKeys::Scope scope(shown_.keys, states);
-    const at::Tensor output =
-        unet_.get().forward(input, step.timestep, states, guidance, {features_.at(step), &graph_});
-    if (!guided) return output;
-    const auto halves = output.chunk(2, 0);
-    const at::Tensor guided_output = sampling::combine_cfg(halves[0], halves[1], cfg_scale_);
-    return sampling::rescale_noise_cfg(guided_output, halves[1], guidance_rescale_);
-  }
-  bool use_fp32(bool on) override {
-    graph_.stop();
-    return unet_.use_fp32(on);
-  }
-  std::map<std::string, at::Tensor> state() const override { return features_.state(); }
-  void set_state(const std::map<std::string, at::Tensor>& state) override { features_.set_state(state); }
-
- private:
-  engine::Reloadable<UNet2DConditionModel>& unet_;
-  const text::RunText& text_;
-  text::CallText shown_;
-  std::optional<at::Tensor> guidance_;  // [1, time_cond_proj_dim]
-  double cfg_scale_, guidance_rescale_;
-  sampling::GuidanceInterval interval_;
-  FeatureCache features_;
-  engine::StepGraph graph_;
+/// The state is [1, C, F, h, w], the shape in which AnimateDiffPipeline hands latents to its scheduler; with one frame
+/// its noise is that of an image's [1, C, h, w].
+struct Layout {
+  static at::Tensor to_state(const at::Tensor& video) { return video; }
+  static at::Tensor to_video(const at::Tensor& state) { return state; }
 };
+using Guided = GuidedUNet<UNet2DConditionModel, Layout>;
+
+/// Consistency models that were distilled with guidance take its scale as an input and run unguided: diffusers'
+/// get_guidance_scale_embedding, the sinusoids of a timestep 1000 (w - 1), sines first.
+std::optional<at::Tensor> embedded_guidance(const UNet2DConditionModel& unet, double scale, c10::Device device) {
+  const auto width = unet.config().time_cond_proj_dim;
+  if (!width) return std::nullopt;
+  const std::array scaled{(scale - 1.0) * 1000.0};
+  return nn::timesteps(scaled, {.channels = *width, .flip_sin_to_cos = false, .downscale_freq_shift = 1.0}, device);
+}
 
 /// [1, C, F, h, w] of latents that may lack the frame axis.
 at::Tensor with_frames(const at::Tensor& latents) { return latents.dim() == 4 ? latents.unsqueeze(2) : latents; }
@@ -99,7 +58,9 @@ Latents DiffusionPipeline::denoise(const Plan& plan, Progress& progress) {
 
   engine::load_networks(progress, networks_.unet);
   Rng rng = run_rng(request, placement_);
-  GuidedUNet denoiser(networks_.unet, text, request);
+  Guided denoiser(
+      networks_.unet, text, request,
+      {embedded_guidance(networks_.unet.get(), *request.cfg_scale, placement_.device), guides_in_one_batch(plan)});
   constexpr int64_t kFrameDim = 2;
   const ClipRun run{.plan = plan,
                     .scheduler = scheduler_config_,

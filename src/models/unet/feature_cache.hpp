@@ -28,6 +28,7 @@ class FeatureCache {
   /// All layers run in every `every`-th step; 1: in each, and nothing is kept.
   explicit FeatureCache(int64_t every) : every_(every) {}
 
+  bool is_active() const { return every_ > 1; }
   /// For this call, or null where nothing is to be kept: also in context windows, which move from step to step.
   DeepFeature* at(const sampling::StepContext& step, const std::string& branch = "all");
 

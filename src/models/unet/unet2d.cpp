@@ -139,15 +139,19 @@ Tensor UNet2DConditionModel::denoise(const Tensor& sample, const Conditioning& g
   return x.unflatten(0, {sample.size(0), frames}).transpose(1, 2);
 }
 
-Tensor UNet2DConditionModel::forward(const Tensor& sample, std::span<const double> timesteps,
-                                     const Tensor& encoder_hidden_states, const std::optional<Tensor>& timestep_cond,
+Tensor UNet2DConditionModel::forward(const Tensor& sample, const Tensor& time, const Tensor& encoder_hidden_states,
                                      const CallOptions& call) const {
   T2V_CHECK(!config_.motion || sample.size(2) <= config_.motion->max_frames,
             "more frames than motion modules have positions");
-  return call.run({sample, embed_time(timesteps, timestep_cond), encoder_hidden_states},
-                  [this, deep = call.deep](const std::vector<Tensor>& in) {
-                    return denoise(in[0], {in[1], in[2], in[0].size(2)}, deep);
-                  });
+  return call.run({sample, time, encoder_hidden_states}, [this, deep = call.deep](const std::vector<Tensor>& in) {
+    return denoise(in[0], {in[1], in[2], in[0].size(2)}, deep);
+  });
+}
+
+Tensor UNet2DConditionModel::forward(const Tensor& sample, std::span<const double> timesteps,
+                                     const Tensor& encoder_hidden_states, const std::optional<Tensor>& timestep_cond,
+                                     const CallOptions& call) const {
+  return forward(sample, embed_time(timesteps, timestep_cond), encoder_hidden_states, call);
 }
 
 Tensor UNet2DConditionModel::forward(const Tensor& sample, double timestep, const Tensor& encoder_hidden_states,

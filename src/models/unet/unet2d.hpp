@@ -57,10 +57,15 @@ class UNet2DConditionModel {
   Tensor forward(const Tensor& sample, double timestep, const Tensor& encoder_hidden_states,
                  const std::optional<Tensor>& timestep_cond = {}, const CallOptions& call = {}) const;
 
+  /// What forward() makes of the timesteps: [B, T].
+  Tensor embed_time(std::span<const double> timesteps, const std::optional<Tensor>& timestep_cond = {}) const;
+  /// forward() with the timesteps embedded.
+  Tensor forward(const Tensor& sample, const Tensor& time, const Tensor& encoder_hidden_states,
+                 const CallOptions& call = {}) const;
+
   const UNet2DConfig& config() const { return config_; }
 
  private:
-  Tensor embed_time(std::span<const double> timesteps, const std::optional<Tensor>& timestep_cond) const;
   Tensor denoise(const Tensor& sample, const Conditioning& given, DeepFeature* deep) const;
 
   UNet2DConfig config_;

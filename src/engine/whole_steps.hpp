@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// A step of a run as one function of tensors: scaling, network, guidance and the sampler's update, which a device
+// records once and replays. What differs from step to step lies in tables: the sampler's rows and the time embeddings,
+// made for all steps before the first.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "engine/step_graph.hpp"
+#include "sampling/denoiser.hpp"
+#include "sampling/tabulated.hpp"
+
+namespace t2v::engine {
+
+class WholeSteps {
+ public:
+  /// All must outlive it.
+  WholeSteps(sampling::TabulatedScheduler& scheduler, sampling::Denoiser& denoiser, StepGraph& graph);
+
+  /// The state after network call i, or nothing where that call is no function of tensors.
+  std::optional<at::Tensor> step(const at::Tensor& state, int64_t i);
+  /// To be called before the denoiser changes its precision: recordings are given up.
+  void stop() { graph_.stop(); }
+
+ private:
+  sampling::TabulatedScheduler& scheduler_;
+  StepGraph& graph_;
+  std::vector<std::optional<sampling::TensorCall>> calls_;  // of every step
+};
+
+}  // namespace t2v::engine
