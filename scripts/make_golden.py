@@ -14,7 +14,7 @@ import pathlib
 import sys
 
 AREAS = ("io", "text", "nets", "sampling", "clips", "pipelines", "lora", "prompts", "unet2d", "stable_diffusion",
-         "single_file", "svd", "taesd")
+         "single_file", "svd", "taesd", "flops")
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 

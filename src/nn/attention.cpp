@@ -7,7 +7,6 @@
 #include "nn/kernels/frame_attention.hpp"
 #include "nn/parallel.hpp"
 #include "tensor/device_kernels.hpp"
-#include "tensor/flops.hpp"
 #include "tensor/op_profile.hpp"
 
 namespace t2v::nn {
@@ -38,10 +37,8 @@ void frame_attention_aten(const at::Tensor& qkv, int64_t heads, at::Tensor& out)
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options) {
   const OpScope op(q.size(1) == k.size(1) ? "attention" : "cross-attention", 4 * q.numel() * k.size(1),
                    (2 * q.numel() + k.numel() + v.numel()) * static_cast<int64_t>(q.element_size()));
-  if (q.is_meta()) {
-    counted_flops += 4 * q.numel() * k.size(1);
-    return at::empty(q.sizes(), q.options());  // without data ATen would plan for its slow form, logits and all
-  }
+  // Without data ATen would plan for its slow form, logits and all.
+  if (q.is_meta()) return at::empty(q.sizes(), q.options());
   const at::Tensor out = at::scaled_dot_product_attention(split_heads(q, options.heads), split_heads(k, options.heads),
                                                           split_heads(v, options.heads), options.bias,
                                                           /*dropout_p=*/0.0, options.causal, options.scale);
@@ -56,10 +53,7 @@ at::Tensor frame_attention(const at::Tensor& qkv, int64_t heads) {
     if (const auto out = device->frame_attention(qkv, heads)) return *out;
   }
   at::Tensor out = at::empty({qkv.size(0), qkv.size(1), qkv.size(2), width}, qkv.options());
-  if (qkv.is_meta()) {
-    counted_flops += 4 * out.numel() * qkv.size(1);
-    return out;
-  }
+  if (qkv.is_meta()) return out;
   if (!has_frame_kernel(qkv)) {
     frame_attention_aten(qkv, heads, out);
     return out;

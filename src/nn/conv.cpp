@@ -12,7 +12,6 @@
 
 #include "nn/kernels/winograd.hpp"
 #include "nn/packed_convolution.hpp"
-#include "tensor/flops.hpp"
 #include "tensor/op_profile.hpp"
 #include "tensor/operators.hpp"
 
@@ -94,7 +93,6 @@ Tensor Conv2d::plain(const Tensor& x, const ConvExtras& extras) const {
   Tensor out;
   if (x.is_meta()) {  // libtorch's convolution knows no meta tensors outside Python; the memory probe needs the shape
     out = empty_output(x, options);
-    counted_flops += flops_of(out.numel(), options);
   } else {
     out =
         at::conv2d(extras.beside ? at::cat({x, *extras.beside}, 1) : x, weight, bias, options.stride, options.padding);

@@ -7,7 +7,6 @@
 
 #include "nn/feed_forward.hpp"
 #include "nn/packed_convolution.hpp"
-#include "tensor/flops.hpp"
 #include "tensor/op_profile.hpp"
 
 namespace t2v::nn {
@@ -87,10 +86,7 @@ void Linear::run(const Tensor& x, const std::optional<Tensor>& residual, Tensor&
 
 Tensor Linear::forward(const Tensor& x) const {
   const OpScope op = scope(*this, x, false);
-  if (x.is_meta()) {
-    counted_flops += 2 * x.numel() * out_features;
-    return at::empty(shape_of(x, is_gated ? out_features / 2 : out_features), x.options());
-  }
+  if (x.is_meta()) return at::empty(shape_of(x, is_gated ? out_features / 2 : out_features), x.options());
   if (!is_packed) return plain(x);
   Tensor out = at::empty(shape_of(x, is_gated ? out_features / 2 : out_features), x.options());
   run(x, std::nullopt, out);
@@ -112,6 +108,12 @@ void Linear::accumulate(Tensor& sum, const Tensor& x) const {
   }
   const OpScope op = scope(*this, x, true);
   run(x, sum, sum);
+}
+
+Tensor product(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
+  const int64_t outputs = weight.size(0), elements = x.numel() + weight.numel() + x.numel() / x.size(-1) * outputs;
+  const OpScope op("linear", 2 * x.numel() * outputs, elements * static_cast<int64_t>(x.element_size()));
+  return at::linear(x, weight, bias);
 }
 
 }  // namespace t2v::nn

@@ -36,4 +36,7 @@ struct Linear {
   void run(const Tensor& x, const std::optional<Tensor>& residual, Tensor& out) const;
 };
 
+/// x W^T + b, for the few weights that are no layer's own: [..., in], [out, in], [out] -> [..., out]
+Tensor product(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias = std::nullopt);
+
 }  // namespace t2v::nn

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Arithmetic of a network call, counted while it runs on meta tensors: 2 for each multiply-add of matrix products,
-// convolutions and attention. Norms and activations are left out, as in torch.utils.flop_counter.
+// Arithmetic of a network call, counted while it runs, on shapes or on data: 2 for each multiply-add of matrix
+// products, convolutions and attention. Norms and activations are left out, as in torch.utils.flop_counter. A fast form
+// counts as the plain one that it stands for. OpScope adds to it; what a CUDA graph replays is not seen.
 #pragma once
 
 #include <cstdint>

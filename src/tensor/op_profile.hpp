@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the time of a network call goes, by kind of operation. Layers say what they do with an OpScope; without a
-// profile that costs one look at a thread-local pointer. `t2v bench --profile` prints the sums.
+// Where the time of a network call goes, by kind of operation, and how much arithmetic it is. Layers say what they do
+// with an OpScope; without a profile that costs a sum and one look at a thread-local pointer. `t2v bench --profile`
+// prints the sums.
 #pragma once
 
 #include <chrono>
@@ -9,6 +10,8 @@
 #include <functional>
 #include <map>
 #include <string>
+
+#include "tensor/flops.hpp"
 
 namespace t2v {
 
@@ -51,6 +54,7 @@ class OpProfile {
 class OpScope {
  public:
   OpScope(const char* name, int64_t flops, int64_t bytes) : profile_(OpProfile::current()) {
+    counted_flops += flops;
     if (!profile_) return;
     name_ = name;
     flops_ = flops;

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include <ATen/ops/lerp.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/silu.h>
 
@@ -36,7 +35,7 @@ SingleTokenAttention::SingleTokenAttention(const Weights& attention, const Weigh
   weight = at::matmul(out.to(at::kFloat), value.to(at::kFloat)).to(out.scalar_type());
 }
 
-Tensor SingleTokenAttention::forward(const Tensor& token) const { return at::linear(token, weight, bias); }
+Tensor SingleTokenAttention::forward(const Tensor& token) const { return nn::product(token, weight, bias); }
 
 int64_t SingleTokenAttention::folded_elements() const {
   const int64_t width = weight.size(0), context = weight.size(1);

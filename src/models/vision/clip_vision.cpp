@@ -6,13 +6,11 @@
 #include <string_view>
 
 #include <ATen/ops/cat.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/tensor.h>
 
 #include "core/check.hpp"
 #include "nn/activation.hpp"
 #include "t2v/error.hpp"
-#include "tensor/flops.hpp"
 #include "tensor/operators.hpp"
 
 namespace t2v::models::vision {
@@ -91,7 +89,7 @@ CLIPVisionModel::CLIPVisionModel(const CLIPVisionConfig& c, const Weights& w)
 Tensor CLIPVisionModel::forward(const Tensor& pixels, int64_t skip) const {
   const int64_t batch = pixels.size(0), layer_count = static_cast<int64_t>(layers.size());
   T2V_CHECK(skip >= 0 && skip <= layer_count, "more layers left out than there are");
-  const Tensor patches = at::linear(patches_of(pixels, config.patch_size, config.patches_a_side()), patch_embedding);
+  const Tensor patches = nn::product(patches_of(pixels, config.patch_size, config.patches_a_side()), patch_embedding);
   const Tensor tokens = at::cat({class_embedding.expand({batch, 1, config.hidden_size}), patches}, 1);
   Tensor x = pre_layrnorm.forward(tokens + position_embedding);  // [B, 1 + n, D]
   for (int64_t i = 0; i < layer_count - skip; ++i) {
