@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `t2v bench [PART]`: seconds of load, text, one network call, decoding ("vae"), frames to latents
-// ("vae in") and the video encoder, measured in real runs.
+// `t2v bench [PART]`: seconds of load, text (the prompts of a run, or its image), one network call, decoding ("vae"),
+// frames to latents ("vae in") and the video encoder, measured in real runs.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -155,16 +155,18 @@ Rows measure_model(const Invocation& invocation, const Tools& tools, const std::
   if (wants("load")) out.rows.push_back(load_row(load, model->info()));
   if (part == "load") return out;
   const Latents latents = pipeline->denoise(plan, times);
-  if (wants("text")) {
-    const std::string unit = begins_with_image(model->info()) ? "image" : "prompt";
-    out.rows.push_back(row("text", unit, times.of(Stage::text).totals));
-  }
   const MachineRates rates{engine::measured_gemm_rate(placement),
                            invocation.run.profile ? engine::measured_copy_rate(placement) : 1};
   const auto add_profile = [&](const std::string& name, Stage stage, int64_t units) {
     if (!invocation.run.profile) return;
     for (const Json& line : profile_rows(name, times.of(stage), units, rates)) out.profile.push_back(line);
   };
+  if (wants("text")) {
+    const StageTimes& text = times.of(Stage::text);
+    const std::string unit = begins_with_image(model->info()) ? "image" : "prompt";
+    out.rows.push_back(with_cpu(row("text", unit, text.totals, text.flops, rates.flops), text.totals_cpu));
+    add_profile("text", Stage::text, 1);
+  }
   if (wants("unet")) {
     std::vector<double> calls = times.of(Stage::denoise).steps, cpu = times.of(Stage::denoise).steps_cpu;
     add_profile("unet", Stage::denoise, static_cast<int64_t>(calls.size()));

@@ -6,6 +6,7 @@
 #include <ctime>
 
 #include "commands/signals.hpp"
+#include "tensor/flops.hpp"
 
 namespace t2v::commands {
 
@@ -19,6 +20,7 @@ double process_cpu_seconds() {
 
 void BenchTimes::begin(Stage, int64_t) {
   if (profiles_) profile_.emplace();
+  begin_flops_ = counted_flops;
   begin_cpu_ = last_cpu_ = process_cpu_seconds();
 }
 
@@ -33,10 +35,12 @@ void BenchTimes::step(Stage stage, int64_t, int64_t, double seconds) {
 void BenchTimes::end(Stage stage, double seconds) {
   StageTimes& times = stages_[static_cast<size_t>(stage)];
   times.totals.push_back(seconds);
+  times.totals_cpu.push_back(process_cpu_seconds() - begin_cpu_);
+  times.flops = counted_flops - begin_flops_;
   if (!profile_) return;
   times.operations = profile_->totals();
   times.profiled_seconds = seconds;
-  times.profiled_cpu_seconds = process_cpu_seconds() - begin_cpu_;
+  times.profiled_cpu_seconds = times.totals_cpu.back();
   profile_.reset();
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -17,7 +18,8 @@
 namespace t2v::commands {
 
 struct StageTimes {
-  std::vector<double> steps, steps_cpu, totals;
+  std::vector<double> steps, steps_cpu, totals, totals_cpu;
+  int64_t flops = 0;  // of the last time; without what a CUDA graph replays
   std::map<std::string, OpTotals> operations;
   double profiled_seconds = 0, profiled_cpu_seconds = 0;
 };
@@ -39,6 +41,7 @@ class BenchTimes final : public Progress {
   std::array<StageTimes, 5> stages_;
   std::optional<OpProfile> profile_;
   double begin_cpu_ = 0, last_cpu_ = 0;
+  int64_t begin_flops_ = 0;
 };
 
 /// Rates that shares are taken of.

@@ -93,6 +93,41 @@ TEST_F(Bench, times_the_autoencoder_in_both_directions) {
   EXPECT_EQ(in["count"], 3);
 }
 
+TEST_F(Bench, counts_the_arithmetic_of_the_text_that_is_encoded) {
+  const io::Json text = row("text", {}, "text");
+  ASSERT_FALSE(text.is_null());
+  // The encoder by its config: four products of D x D and two of D x M a token, and attention; for two prompts.
+  const io::Json config = io::load_json(folder_ / "model/text_encoder/config.json");
+  const auto number = [&](const char* key) { return config[key].get<double>(); };
+  const double width = number("hidden_size"), inner = number("intermediate_size");
+  const double tokens = number("max_position_embeddings");
+  const double layer = 2 * tokens * (4 * width * width + 2 * width * inner) + 4 * tokens * tokens * width;
+  EXPECT_DOUBLE_EQ(text["gflop"].get<double>(), 2 * number("num_hidden_layers") * layer / 1e9);
+  EXPECT_GT(text["gflop_per_second"].get<double>(), 0);
+  EXPECT_GT(text["share_of_gemm"].get<double>(), 0);
+  EXPECT_GE(text["median_cpu_seconds"].get<double>(), 0);
+  // Without guidance one prompt is read.
+  EXPECT_DOUBLE_EQ(row("text", {"--cfg-scale", "1"}, "text")["gflop"].get<double>(), text["gflop"].get<double>() / 2);
+}
+
+TEST_F(Bench, profiles_what_the_rows_count) {
+  const auto result = bench({"all", "--json", "--profile", "-m", (folder_ / "model").string(), "--size", "32x32",
+                             "--frames", "2", "--steps", "3", "--seed", "1", "-t", "1", "-p", "a cat"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const io::Json document = io::Json::parse(result.out);
+  for (const char* part : {"text", "vae in"}) {
+    double counted = 0, profiled = 0;
+    for (const auto& item : document["rows"]) {
+      if (item["part"] == part) counted = item["gflop"].get<double>();
+    }
+    for (const auto& item : document["profile"]) {
+      if (item["part"] == part) profiled += item["gflop"].get<double>();
+    }
+    EXPECT_GT(counted, 0) << part;
+    EXPECT_NEAR(profiled, counted, 1e-9 * counted) << part;
+  }
+}
+
 TEST_F(Bench, says_how_much_is_loaded_and_how_fast) {
   uintmax_t bytes = 0;
   for (const auto& entry : fs::recursive_directory_iterator(folder_ / "model")) {
@@ -120,6 +155,7 @@ TEST_F(Bench, draws_a_picture_for_a_model_that_sets_one_in_motion) {
     EXPECT_GT(item["count"].get<int>(), 0) << item;
     if (item["part"] == "text") {
       EXPECT_EQ(item["unit"], "image");
+      EXPECT_GT(item["gflop"].get<double>(), 0) << "of the image encoder";
     }
   }
   EXPECT_EQ(parts, (std::vector<std::string>{"load", "text", "unet", "vae", "vae in", "whole", "convert", "encode"}));
