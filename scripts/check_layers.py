@@ -37,7 +37,7 @@ THIRD_PARTY = {
     r"utf8proc": ["io", "text"],
     r"nlohmann/": ["io", "cli", "commands"],
     r"stb_": ["io", "media"],
-    r"hwy/": ["nn"],
+    r"hwy/": ["media", "nn"],
 }
 UMBRELLAS = r"torch/(torch|all|types|script|extension)\.h|ATen/(ATen|Functions|NativeFunctions)\.h"
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)', re.M)

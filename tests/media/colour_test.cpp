@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Colours: the conversion against the formula of BT.709, and a chart through every container.
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <random>
 
+#include "core/bt709.hpp"
 #include "media/color.hpp"
 #include "media_support.hpp"
+#include "support/simd_environment.hpp"
 
 namespace t2v::media::test {
 namespace {
@@ -67,6 +71,45 @@ TEST(Colour, chroma_of_420_is_the_mean_of_four_pixels) {
       const Exact want = formula(mean[0], mean[1], mean[2]);
       ASSERT_NEAR(planes.u[y * 35 + x], want.u, kRounding);
       ASSERT_NEAR(planes.v[y * 35 + x], want.v, kRounding);
+    }
+  }
+}
+
+/// Factors of 20 fractional bits, the sum of `count` pixels rounded once: what every form gives, to the byte.
+uint8_t fixed_point(const std::array<int32_t, 3>& sum, const bt709::Factors& f, int32_t count) {
+  const int64_t scale = int64_t{count} << bt709::kBits;
+  return static_cast<uint8_t>((f.r * sum[0] + f.g * sum[1] + f.b * sum[2] + f.offset * scale + scale / 2) / scale);
+}
+
+TEST(Colour, bytes_are_those_of_fixed_point_at_every_width) {
+  constexpr uint8_t kUntouched = 123;
+  for (int64_t width = 2; width <= 260; width += width < 140 ? 2 : 26) {
+    const Picture picture = noise(width, 4, static_cast<uint32_t>(width));
+    const auto sum_at = [&](int64_t x, int64_t y, int64_t side) {
+      std::array<int32_t, 3> sum{};
+      for (int64_t i = 0; i < side * side * 3; ++i) {
+        const int64_t row = y * side + i / (side * 3), column = 3 * x * side + i % (side * 3);
+        sum[static_cast<size_t>(i % 3)] += picture.rgb[static_cast<size_t>(row * 3 * width + column)];
+      }
+      return sum;
+    };
+    for (const int64_t side : {1, 2}) {  // pixels along a sample of chroma
+      Planes planes(width + 1, 4, width / side + 1, 4 / side);
+      for (auto* plane : {&planes.y, &planes.u, &planes.v}) std::ranges::fill(*plane, kUntouched);
+      (side == 1 ? rgb_to_yuv444_bt709 : rgb_to_yuv420_bt709)(picture.rgb.data(), width, 4, planes.view());
+      const auto expect_plane = [&](const std::vector<uint8_t>& plane, int64_t across, const bt709::Factors& factors) {
+        const int64_t stride = width / across + 1;
+        for (int64_t i = 0; i < static_cast<int64_t>(plane.size()); ++i) {
+          const int64_t x = i % stride, y = i / stride;
+          const uint8_t wanted =
+              x + 1 == stride ? kUntouched
+                              : fixed_point(sum_at(x, y, across), factors, static_cast<int32_t>(across * across));
+          ASSERT_EQ(plane[static_cast<size_t>(i)], wanted) << width << ": " << x << ", " << y;
+        }
+      };
+      expect_plane(planes.y, 1, bt709::kY);
+      expect_plane(planes.u, side, bt709::kU);
+      expect_plane(planes.v, side, bt709::kV);
     }
   }
 }

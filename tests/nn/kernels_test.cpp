@@ -24,6 +24,7 @@
 #include "nn/parallel.hpp"
 #include "support/match.hpp"
 #include "support/net_golden.hpp"
+#include "support/simd_environment.hpp"
 
 namespace t2v::nn {
 namespace {

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // T2V_SIMD=AVX2 (or another of Highway's names): kernels run as on a machine whose vectors are no better than that.
+// Included once by a test's program.
+#pragma once
+
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -7,11 +10,10 @@
 #include <gtest/gtest.h>
 #include <hwy/targets.h>
 
-namespace t2v::nn {
-namespace {
+namespace t2v::test {
 
 /// 0 where this machine lacks it.
-int64_t target_called(const std::string& name) {
+inline int64_t target_called(const std::string& name) {
   for (int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) {
     const int64_t target = left & -left;
     if (hwy::TargetName(target) == name) return target;
@@ -30,7 +32,6 @@ class SimdEnvironment final : public testing::Environment {
   }
 };
 
-const testing::Environment* const environment = testing::AddGlobalTestEnvironment(new SimdEnvironment);
+inline const testing::Environment* const simd_environment = testing::AddGlobalTestEnvironment(new SimdEnvironment);
 
-}  // namespace
-}  // namespace t2v::nn
+}  // namespace t2v::test
