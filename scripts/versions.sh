@@ -47,7 +47,7 @@ t2v_apt_optional='ccache:ccache mold|ld.lld:mold'
 # What only tests use, taken in the same way.
 t2v_apt_tests='valgrind:valgrind'
 t2v_apt_packages='libspdlog-dev libcli11-dev nlohmann-json3-dev libstb-dev libutf8proc-dev libhwy-dev
-  libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libavfilter-dev libgtest-dev libgmock-dev libbenchmark-dev'
+  libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libavfilter-dev libgtest-dev libgmock-dev'
 
 # Only for making goldens (scripts/make_golden.py), never for building, testing or running.
 t2v_golden='torch==2.11.0 diffusers==0.42.1 transformers==5.23.0 sentencepiece==0.2.3 protobuf==7.36.2 scipy==1.17.1 torchsde==0.2.6 peft==0.21.2'
