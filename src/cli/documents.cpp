@@ -288,6 +288,10 @@ std::string man_page() {
     out += ".TP\n.B " + std::to_string(row.code) + "\n" + roff(row.meaning) + "\n";
   }
   out += ".SH ENVIRONMENT\n.TP\n.B T2V_MODELS\nfolder of models that can be named with \\-\\-model\n";
+  out +=
+      ".TP\n.B T2V_ATTENTION\naten: attention on CUDA as libtorch chooses; auto (default): the form that was fastest, "
+      "as ";
+  out += "remembered in t2v/attention.json in $XDG_CACHE_HOME or ~/.cache\n";
   return out;
 }
 

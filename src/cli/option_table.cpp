@@ -100,7 +100,7 @@ const std::array kOptions = std::to_array<Option>({
      Group::sampling, kMake | kBench, T2V_SETTING(request, cfg_until), 0, 1},
     {"deepcache", "", "N", "run the deep layers of a UNet only in every Nth step; not with --context (default 1)",
      Group::sampling, kMake | kBench, T2V_SETTING(request, deepcache), 1, 1000},
-    {"fast", "", "", "trade some exactness for time: --cfg-until 0.6, and --deepcache 2 from 8 steps or 3 from 20; `t2v bench --fast` shows the cost",
+    {"fast", "", "", "trade some exactness for time: --cfg-until 0.6, and --deepcache 2 from 8 steps or 3 from 20; on CUDA from 20 steps also the convolutions that cuDNN finds fastest that day, so that a seed's bits may differ; `t2v bench --fast` shows the cost",
      Group::sampling, kMake | kBench, T2V_SETTING(request, fast)},
     {"guidance-rescale", "", "X", "0 to 1: tame over-exposure of strong guidance (default 0)",
      Group::sampling, kMake, T2V_SETTING(request, guidance_rescale), 0, 1},

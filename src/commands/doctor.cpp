@@ -14,6 +14,7 @@
 #include "commands/settings.hpp"
 #include "commands/tools.hpp"
 #include "core/text.hpp"
+#include "engine/cuda_attention.hpp"
 #include "engine/cuda_plugin.hpp"
 #include "io/checkpoint.hpp"
 #include "media/compare.hpp"
@@ -155,6 +156,7 @@ int doctor(const Invocation& invocation, const Tools& tools) {
     for (const auto& path : io::find_models()) names.push_back(path.filename().string());
     return names.empty() ? std::string("none found") : join(names, " ");
   });
+  report.check("attention on cuda", engine::attention_report);
   report.check("video encoders", every_encoder);
   for (const char* format : {"mp4", "webm", "gif", "webp"}) {
     report.check(std::string("writes ") + format, [&] { return test_encode(format); });

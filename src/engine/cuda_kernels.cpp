@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/cuda_kernels.hpp"
 
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <functional>
@@ -23,6 +22,7 @@
 #include "core/log.hpp"
 #include "engine/cuda_plugin.hpp"
 #include "engine/frames.hpp"
+#include "engine/near.hpp"
 #include "tensor/operators.hpp"
 
 namespace t2v::engine {
@@ -44,13 +44,6 @@ std::optional<cuda::ElementType> element_type(c10::ScalarType type) {
 at::Tensor some_values(at::IntArrayRef shape, double step, at::TensorOptions options) {
   const at::Tensor counted = at::arange(c10::multiply_integers(shape), at::TensorOptions().dtype(c10::kFloat));
   return at::sin(counted * step).view(shape).to(options.device(), options.dtype().toScalarType());
-}
-
-/// What both forms make of the same input may differ by roundings of the type only.
-bool are_near(const at::Tensor& ours, const at::Tensor& wanted) {
-  const double limit = wanted.scalar_type() == c10::kBFloat16 ? 2e-2 : wanted.scalar_type() == c10::kHalf ? 3e-3 : 1e-5;
-  const at::Tensor wide = wanted.to(c10::kFloat), difference = (ours.to(c10::kFloat) - wide).abs().max();
-  return difference.item<float>() <= limit * std::max(1.0F, wide.abs().max().item<float>());  // false for NaN
 }
 
 /// Whether `ours` gives what `wanted` does for every dtype; it is told where not.

@@ -13,6 +13,7 @@
 
 #include "core/log.hpp"
 #include "core/text.hpp"
+#include "engine/cuda_attention.hpp"
 #include "engine/cuda_kernels.hpp"
 #include "engine/cuda_plugin.hpp"
 #include "t2v/error.hpp"
@@ -95,7 +96,10 @@ c10::ScalarType resolve_dtype(const std::string& dtype, const c10::Device& devic
 
 Placement resolve_placement(const LoadOptions& options, c10::ScalarType cuda_dtype) {
   const c10::Device device = resolve_device(options.device);
-  if (device.is_cuda()) use_cuda_kernels(device);
+  if (device.is_cuda()) {
+    use_cuda_kernels(device);
+    use_cuda_attention(device);
+  }
   return {device, resolve_dtype(options.dtype, device, cuda_dtype)};
 }
 

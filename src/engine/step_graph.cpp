@@ -10,6 +10,7 @@
 
 #include "core/log.hpp"
 #include "engine/cuda_graph.hpp"
+#include "tensor/attention_backends.hpp"
 #include "tensor/op_profile.hpp"
 
 namespace t2v::engine {
@@ -35,7 +36,8 @@ double seconds_of(GraphDevice& device, const std::function<void()>& work) {
 
 }  // namespace
 
-StepGraph::StepGraph(MakeDevice make, int64_t calls) : make_(calls >= kMinCalls ? std::move(make) : MakeDevice()) {}
+StepGraph::StepGraph(MakeDevice make, int64_t calls)
+    : is_long_(calls >= kMinCalls), make_(is_long_ ? std::move(make) : MakeDevice()) {}
 
 StepGraph::Entry* StepGraph::find(const std::vector<at::Tensor>& inputs, int64_t kind) {
   const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) {
@@ -70,6 +72,7 @@ at::Tensor StepGraph::first_run(Entry& entry, const std::vector<at::Tensor>& inp
     std::vector<at::Tensor> own;
     for (const at::Tensor& input : inputs) own.push_back(at::empty_like(input).copy_(input));
     entry.inputs = std::move(own);
+    const AttentionTiming untimed(false);  // a recording can't wait for the device
     entry.device->record([&entry, work] { entry.output = work(entry.inputs); });
     entry.stage = Stage::recorded;
   } catch (const std::exception& error) {
@@ -105,7 +108,13 @@ at::Tensor StepGraph::proving_run(Entry& entry, const std::vector<at::Tensor>& i
   }
 }
 
+at::Tensor StepGraph::call(const std::vector<at::Tensor>& inputs, const Work& work) const {
+  const AttentionTiming timed(is_long_);
+  return work(inputs);
+}
+
 at::Tensor StepGraph::run(const std::vector<at::Tensor>& inputs, const Work& work, int64_t kind) {
+  const AttentionTiming timed(is_long_);
   if (!make_) return work(inputs);
   Entry* entry = find(inputs, kind);
   if (entry == nullptr) {

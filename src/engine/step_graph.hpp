@@ -37,17 +37,20 @@ class StepGraph {
   using MakeDevice = std::function<std::unique_ptr<GraphDevice>()>;
 
   /// Recording costs about two calls, so with fewer than kMinCalls to come nothing is recorded; nor with an empty
-  /// `make`.
+  /// `make`. In calls that are neither recorded nor few, forms of attention may be timed.
   StepGraph(MakeDevice make, int64_t calls);
   static constexpr int64_t kMinCalls = 8;
 
   /// work(inputs), for inputs of any shape. The result is the caller's own. Works of different `kind` are told apart.
   at::Tensor run(const std::vector<at::Tensor>& inputs, const Work& work, int64_t kind = 0);
+  /// The same for work that is no function of its inputs alone: never recorded.
+  at::Tensor call(const std::vector<at::Tensor>& inputs, const Work& work) const;
   /// To be called when something that `work` uses has moved: weights that were loaded again in another precision.
   /// Nothing more is recorded; where that happens from step to step it would not pay.
   void stop() {
     entries_.clear();
     make_ = {};
+    is_long_ = false;
   }
 
  private:
@@ -66,6 +69,7 @@ class StepGraph {
   static at::Tensor replayed(Entry& entry, const std::vector<at::Tensor>& inputs);
   static void give_up(Entry& entry, const char* why);
 
+  bool is_long_;  // calls enough to pay for finding out what is faster
   MakeDevice make_;
   std::list<Entry> entries_;
 };

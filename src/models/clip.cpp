@@ -9,7 +9,10 @@
 #include <utility>
 #include <vector>
 
+#include <ATen/Context.h>
+
 #include "engine/sample.hpp"
+#include "models/planning.hpp"
 #include "sampling/camera.hpp"
 #include "sampling/clip_noise.hpp"
 #include "sampling/free_init.hpp"
@@ -24,6 +27,20 @@ namespace {
 /// How much of the clip is made anew after a camera has moved it: enough to mend what the warp tore, not enough to lose
 /// where it put things.
 constexpr double kCameraStrength = 0.6;
+
+/// While it lives cuDNN looks for its fastest convolutions if `on`. Without CUDA nobody asks.
+class ConvolutionSearch {
+ public:
+  explicit ConvolutionSearch(bool on) : before_(at::globalContext().benchmarkCuDNN()) {
+    at::globalContext().setBenchmarkCuDNN(before_ || on);
+  }
+  ~ConvolutionSearch() { at::globalContext().setBenchmarkCuDNN(before_); }
+  ConvolutionSearch(const ConvolutionSearch&) = delete;
+  ConvolutionSearch& operator=(const ConvolutionSearch&) = delete;
+
+ private:
+  bool before_;
+};
 
 using Schedulers = std::vector<std::unique_ptr<sampling::Scheduler>>;
 
@@ -187,6 +204,7 @@ at::Tensor clip_noise(const Plan& plan, int64_t frame_dim, const Placement& plac
 
 at::Tensor sample_clip(const ClipRun& run, const ClipStart& start) {
   const Request& request = run.plan.request;
+  const ConvolutionSearch search(searches_convolutions(request));
   sampling::WindowedDenoiser denoiser(run.denoiser, window_options(run.plan), run.frame_dim, [&run] {
     if (run.progress.cancelled()) throw Error(ErrorCode::interrupted, "interrupted");
   });

@@ -196,6 +196,11 @@ int64_t process_peak(int64_t all_weights, std::initializer_list<Turn> turns, boo
   return engine::kLibraryBytes + peak;
 }
 
+bool searches_convolutions(const Request& planned) {
+  constexpr int64_t kStepsThatPay = 20;  // a search tries each shape's forms, some ten of them, several times
+  return planned.fast && *planned.steps >= kStepsThatPay;
+}
+
 int64_t random_seed() {
   std::random_device device;
   return static_cast<int64_t>(device());

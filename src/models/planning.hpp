@@ -44,6 +44,10 @@ struct Turn {
 /// with the weights of all networks in every turn.
 int64_t process_peak(int64_t all_weights, std::initializer_list<Turn> turns, bool keep_networks);
 
+/// Whether cuDNN looks for its fastest convolutions before the first step: part of --fast, because what it finds is not
+/// kept and a seed's bits may differ from run to run; and only with steps enough to pay for the search.
+bool searches_convolutions(const Request& planned);
+
 /// A seed for a run that names none: 32 random bits.
 int64_t random_seed();
 

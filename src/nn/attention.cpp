@@ -6,6 +6,7 @@
 
 #include "nn/kernels/frame_attention.hpp"
 #include "nn/parallel.hpp"
+#include "tensor/attention_backends.hpp"
 #include "tensor/device_kernels.hpp"
 #include "tensor/op_profile.hpp"
 
@@ -39,9 +40,10 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
                    (2 * q.numel() + k.numel() + v.numel()) * static_cast<int64_t>(q.element_size()));
   // Without data ATen would plan for its slow form, logits and all.
   if (q.is_meta()) return at::empty(q.sizes(), q.options());
-  const at::Tensor out = at::scaled_dot_product_attention(split_heads(q, options.heads), split_heads(k, options.heads),
-                                                          split_heads(v, options.heads), options.bias,
-                                                          /*dropout_p=*/0.0, options.causal, options.scale);
+  const at::Tensor heads_q = split_heads(q, options.heads), heads_k = split_heads(k, options.heads),
+                   heads_v = split_heads(v, options.heads);
+  const at::Tensor out =
+      attention_of_heads({heads_q, heads_k, heads_v, options.bias, options.causal, options.scale});  // [B, N, Lq, D]
   return out.transpose(1, 2).reshape({q.size(0), q.size(1), q.size(2)});
 }
 

@@ -216,6 +216,7 @@ TEST_F(Commands, doctor_names_the_encoders_that_are_here_and_those_it_used) {
   const CommandResult text = run({"doctor"});
   EXPECT_EQ(text.code, 0) << text.out << text.err;
   EXPECT_THAT(text.out, HasSubstr("ok    video encoders: "));
+  EXPECT_THAT(text.out, HasSubstr("ok    attention on cuda: "));
   EXPECT_THAT(text.out, HasSubstr("ok    writes gif: gif, 8 frames of 64x64, "));
   const Json report = parsed(run({"doctor", "--json"}).out);
   std::map<std::string, std::string> results;

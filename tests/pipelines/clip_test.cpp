@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 
+#include <ATen/Context.h>
 #include <gtest/gtest.h>
 
 #include "models/clip.hpp"
@@ -109,6 +110,29 @@ TEST(Clip, works_with_every_kind_of_sampler) {
     request.camera = {{"zoom-in", 1}};
     for (const float value : tiny().run(request)) ASSERT_TRUE(std::isfinite(value)) << sampler;
   }
+}
+
+/// In how many steps cuDNN was to look for fast convolutions.
+struct SearchWatch final : Progress {
+  void step(Stage stage, int64_t, int64_t, double) override {
+    if (stage == Stage::denoise && at::globalContext().benchmarkCuDNN()) ++searching;
+  }
+  int searching = 0;
+};
+
+TEST(Clip, lets_cudnn_search_in_fast_runs_that_are_long_enough) {
+  const auto steps_with_search = [](bool fast, int64_t steps) {
+    Request request = small(2);
+    request.fast = fast;
+    request.steps = steps;
+    SearchWatch watch;
+    tiny().pipeline->denoise(tiny().model->plan(request), watch);
+    EXPECT_FALSE(at::globalContext().benchmarkCuDNN());
+    return watch.searching;
+  };
+  EXPECT_EQ(steps_with_search(true, 20), 20);
+  EXPECT_EQ(steps_with_search(true, 19), 0);
+  EXPECT_EQ(steps_with_search(false, 20), 0);
 }
 
 TEST(Clip, refuses_what_it_cannot_do) {

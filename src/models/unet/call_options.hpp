@@ -17,7 +17,8 @@ struct CallOptions {
 
   /// work(inputs), replayed where it was recorded. Calls that keep features are not.
   at::Tensor run(const std::vector<at::Tensor>& inputs, const engine::StepGraph::Work& work) const {
-    return graph && !deep ? graph->run(inputs, work) : work(inputs);
+    if (!graph) return work(inputs);
+    return deep ? graph->call(inputs, work) : graph->run(inputs, work);
   }
 };
 
