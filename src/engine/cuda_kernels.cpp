@@ -89,6 +89,12 @@ CudaKernels::CudaKernels(const cuda::PluginApi& api, c10::Device device) : api_(
     const auto made = frames_to_rgb8(frames);
     return std::pair{made ? std::optional(made->rgb) : std::nullopt, rgb8_of(frames)};
   });
+  has_yuv420_ =
+      has_rgb8_ && is_proven("YUV", device, [&](at::TensorOptions options) {
+        const at::Tensor frames = some_values({2, 3, 6, 10}, 0.37, options) * 1.2;
+        const auto made = frames_to_yuv420(frames);
+        return std::pair{made ? std::optional(made->planes.cpu()) : std::nullopt, yuv420_of(rgb8_of(frames).cpu())};
+      });
 }
 
 bool CudaKernels::takes(const at::Tensor& x) const { return x.device() == device_ && element_type(x.scalar_type()); }
@@ -168,6 +174,25 @@ std::optional<DeviceKernels::Rgb8> CudaKernels::frames_to_rgb8(const at::Tensor&
                          .rgb = out.rgb.mutable_data_ptr<uint8_t>(),
                          .not_finite = out.not_finite.mutable_data_ptr<int>()};
   if (api_.rgb_to_uint8(device_.index(), job) != 0) return std::nullopt;
+  return out;
+}
+
+std::optional<DeviceKernels::Yuv420> CudaKernels::frames_to_yuv420(const at::Tensor& frames) const {
+  const int64_t count = frames.size(0), height = frames.size(2), width = frames.size(3);
+  if (!has_yuv420_ || height % 2 != 0 || width % 2 != 0) return std::nullopt;
+  const auto made = frames_to_rgb8(frames);
+  if (!made) return std::nullopt;
+  Yuv420 out{at::empty({count * height * width * 3 / 2}, made->rgb.options()), made->not_finite};
+  auto* y = out.planes.mutable_data_ptr<uint8_t>();
+  uint8_t *u = y + count * height * width, *v = u + count * height * width / 4;
+  const cuda::YuvJob job{.rgb = made->rgb.const_data_ptr<uint8_t>(),
+                         .y = y,
+                         .u = u,
+                         .v = v,
+                         .frames = count,
+                         .height = height,
+                         .width = width};
+  if (api_.rgb_to_yuv420(device_.index(), job) != 0) return std::nullopt;
   return out;
 }
 

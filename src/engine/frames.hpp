@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -15,8 +16,20 @@ namespace t2v::engine {
 /// clamp would hide it as black; `first_frame` is the number of frame 0 for that message.
 at::Tensor frames_to_rgb8(const at::Tensor& frames, int64_t first_frame);
 
+/// Frames [F, 3, H, W] as BT.709 4:2:0 on the CPU, uint8.
+struct Yuv420Frames {
+  at::Tensor y;     // [F, H, W]
+  at::Tensor u, v;  // [F, H/2, W/2]
+};
+/// The bytes that the encoder would make of frames_to_rgb8(), made on the frames' device; same errors. Nothing where
+/// that has no kernel for it, the CPU among them: there the encoder's own thread is the better place.
+std::optional<Yuv420Frames> frames_to_yuv420(const at::Tensor& frames, int64_t first_frame);
+
 /// The same bytes on the frames' own device, unchecked: ATen's form of the kernel that a device may have.
 at::Tensor rgb8_of(const at::Tensor& frames);
+
+/// RGB [F, H, W, 3] uint8 on the CPU, H and W even, to planes as DeviceKernels::Yuv420 has them: their plain form.
+at::Tensor yuv420_of(const at::Tensor& rgb);
 
 /// One 8-bit RGB frame (H W 3) as [3, H, W] fp32 in [-1, 1]: x / 255 * 2 - 1.
 at::Tensor rgb8_to_frame(std::span<const uint8_t> rgb, int64_t height, int64_t width);

@@ -2,6 +2,7 @@
 #include "media/async_sink.hpp"
 
 #include <csignal>
+#include <span>
 #include <utility>
 
 #include "core/check.hpp"
@@ -30,32 +31,60 @@ class NoSignals {
 
 }  // namespace
 
-AsyncSink::AsyncSink(std::unique_ptr<FrameSink> inner, size_t depth) : inner_(std::move(inner)), free_(depth) {
+AsyncSink::AsyncSink(std::unique_ptr<FrameSink> inner, size_t depth)
+    : inner_(std::move(inner)), inner_yuv420_(inner_->yuv420()), free_(depth) {
   const NoSignals guard;
   worker_ = std::thread([this] { work(); });
 }
 
 AsyncSink::~AsyncSink() { stop(true); }
 
-void AsyncSink::write(const FrameView& frame) {
-  Slot slot;
-  {
-    std::unique_lock lock(mutex_);
-    T2V_CHECK(!closing_, "write() comes before finish()");
-    changed_.wait(lock, [&] { return error_ || !free_.empty(); });
-    rethrow_locked();
-    slot = std::move(free_.back());
-    free_.pop_back();
-  }
-  slot.width = frame.width;
-  slot.height = frame.height;
-  slot.rgb.assign(frame.rgb.begin(),
-                  frame.rgb.end());  // the capacity stays from the first round on
+AsyncSink::Slot AsyncSink::free_slot() {
+  std::unique_lock lock(mutex_);
+  T2V_CHECK(!closing_, "write() comes before finish()");
+  changed_.wait(lock, [&] { return error_ || !free_.empty(); });
+  rethrow_locked();
+  Slot slot = std::move(free_.back());
+  free_.pop_back();
+  slot.bytes.clear();  // the capacity stays from the first round on
+  return slot;
+}
+
+void AsyncSink::enqueue(Slot slot) {
   {
     const std::lock_guard lock(mutex_);
     queue_.push_back(std::move(slot));
   }
   changed_.notify_all();
+}
+
+void AsyncSink::write(const FrameView& frame) {
+  Slot slot = free_slot();
+  slot.width = frame.width;
+  slot.height = frame.height;
+  slot.is_yuv420 = false;
+  slot.bytes.assign(frame.rgb.begin(), frame.rgb.end());
+  enqueue(std::move(slot));
+}
+
+void AsyncSink::write_yuv420(const Yuv420View& frame) {
+  Slot slot = free_slot();
+  slot.width = frame.width;
+  slot.height = frame.height;
+  slot.is_yuv420 = true;
+  for (const auto plane : {frame.y, frame.u, frame.v}) slot.bytes.insert(slot.bytes.end(), plane.begin(), plane.end());
+  enqueue(std::move(slot));
+}
+
+void AsyncSink::write_inner(const Slot& slot) {
+  if (!slot.is_yuv420) return inner_->write({.width = slot.width, .height = slot.height, .rgb = slot.bytes});
+  const auto pixels = static_cast<size_t>(slot.width * slot.height);
+  const std::span<const uint8_t> bytes = slot.bytes;
+  inner_yuv420_->write_yuv420({.width = slot.width,
+                               .height = slot.height,
+                               .y = bytes.first(pixels),
+                               .u = bytes.subspan(pixels, pixels / 4),
+                               .v = bytes.last(pixels / 4)});
 }
 
 void AsyncSink::finish() {
@@ -89,7 +118,7 @@ void AsyncSink::work() {
       queue_.pop_front();
     }
     try {
-      inner_->write({.width = slot.width, .height = slot.height, .rgb = slot.rgb});
+      write_inner(slot);
     } catch (...) {
       const std::lock_guard lock(mutex_);
       error_ = std::current_exception();

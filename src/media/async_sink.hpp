@@ -21,24 +21,32 @@ namespace t2v::media {
 /// or finish(). Destroying it without finish() drops what is queued and the inner sink with it. One
 /// thread may call it at a time; the inner sink is used by the worker until finish(), which runs
 /// its finish() in the caller's thread.
-class AsyncSink final : public FrameSink {
+class AsyncSink final : public FrameSink, private Yuv420Sink {
  public:
   explicit AsyncSink(std::unique_ptr<FrameSink> inner, size_t depth = 3);
   ~AsyncSink() override;
   void write(const FrameView& frame) override;
   void finish() override;
+  /// The inner sink's answer.
+  Yuv420Sink* yuv420() override { return inner_yuv420_ ? this : nullptr; }
 
  private:
   struct Slot {
     int64_t width = 0, height = 0;
-    std::vector<uint8_t> rgb;
+    bool is_yuv420 = false;
+    std::vector<uint8_t> bytes;  // RGB, or three planes one after another
   };
 
+  void write_yuv420(const Yuv420View& frame) override;
+  Slot free_slot();
+  void enqueue(Slot slot);
+  void write_inner(const Slot& slot);
   void work();
   void stop(bool drop_queue) noexcept;
   void rethrow_locked();
 
   std::unique_ptr<FrameSink> inner_;
+  Yuv420Sink* inner_yuv420_;
   std::mutex mutex_;  // guards all below
   std::condition_variable changed_;
   std::vector<Slot> free_;

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "media/convert.hpp"
 
+#include <array>
 #include <cstring>
 
 #include "core/check.hpp"
 #include "media/color.hpp"
+
+extern "C" {
+#include <libavutil/imgutils.h>
+}
 
 namespace t2v::media {
 
@@ -58,14 +63,30 @@ FrameConverter::FrameConverter(int64_t width, int64_t height, AVPixelFormat form
   }
 }
 
-void FrameConverter::convert(const FrameView& frame, AVFrame* out) {
-  T2V_CHECK(frame.width == width_ && frame.height == height_, "a frame has the size its sink was opened with");
-  T2V_CHECK(frame.rgb.size() == static_cast<size_t>(3) * width_ * height_, "a frame has height * width * 3 bytes");
+void FrameConverter::set_tags(AVFrame* out) const {
   out->colorspace = tags_.matrix;
   out->color_range = tags_.range;
   out->color_primaries = tags_.primaries;
   out->color_trc = tags_.transfer;
   out->chroma_location = tags_.chroma;
+}
+
+void FrameConverter::copy(const Yuv420View& frame, AVFrame* out) const {
+  T2V_CHECK(makes_yuv420(), "planes come to sinks that take them");
+  T2V_CHECK(frame.width == width_ && frame.height == height_, "a frame has the size its sink was opened with");
+  const std::array planes{frame.y, frame.u, frame.v};
+  for (size_t i = 0; i < planes.size(); ++i) {
+    const int width = i == 0 ? width_ : width_ / 2, height = i == 0 ? height_ : height_ / 2;
+    T2V_CHECK(planes[i].size() == static_cast<size_t>(width) * height, "a plane has height * width bytes");
+    av_image_copy_plane(out->data[i], out->linesize[i], planes[i].data(), width, width, height);
+  }
+  set_tags(out);
+}
+
+void FrameConverter::convert(const FrameView& frame, AVFrame* out) {
+  T2V_CHECK(frame.width == width_ && frame.height == height_, "a frame has the size its sink was opened with");
+  T2V_CHECK(frame.rgb.size() == static_cast<size_t>(3) * width_ * height_, "a frame has height * width * 3 bytes");
+  set_tags(out);
   if (sws_) {
     const uint8_t* source[4] = {frame.rgb.data()};
     const int stride[4] = {3 * width_};

@@ -29,8 +29,14 @@ class FrameConverter {
       : FrameConverter(width, height, format, color_tags(format)) {}
   /// Fills `out` (its own buffers, the format given above) and sets its tags.
   void convert(const FrameView& frame, AVFrame* out);
+  /// Whether convert() would give the planes of a Yuv420View, byte for byte.
+  bool makes_yuv420() const { return format_ == AV_PIX_FMT_YUV420P && !sws_; }
+  /// The same for a frame that was converted elsewhere; makes_yuv420() must be true.
+  void copy(const Yuv420View& frame, AVFrame* out) const;
 
  private:
+  void set_tags(AVFrame* out) const;
+
   int width_, height_;
   AVPixelFormat format_;
   ColorTags tags_;

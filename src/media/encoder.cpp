@@ -254,9 +254,23 @@ VideoEncoder::VideoEncoder(const EncoderRequest& request) {
 }
 
 void VideoEncoder::encode(const FrameView& frame, const std::string& where, const PacketHandler& handler) {
-  // The encoder may still hold the previous picture; then this gives us fresh buffers.
-  av_check(av_frame_make_writable(frame_.get()), "av_frame_make_writable", where, ErrorCode::no_resource);
+  make_writable(where);
   converter_->convert(frame, frame_.get());
+  send(where, handler);
+}
+
+void VideoEncoder::encode(const Yuv420View& frame, const std::string& where, const PacketHandler& handler) {
+  make_writable(where);
+  converter_->copy(frame, frame_.get());
+  send(where, handler);
+}
+
+/// The encoder may still hold the previous picture; then this gives us fresh buffers.
+void VideoEncoder::make_writable(const std::string& where) {
+  av_check(av_frame_make_writable(frame_.get()), "av_frame_make_writable", where, ErrorCode::no_resource);
+}
+
+void VideoEncoder::send(const std::string& where, const PacketHandler& handler) {
   frame_->pts = next_pts_++;
   frame_->pict_type = AV_PICTURE_TYPE_NONE;
   set_frame_duration(frame_.get(), 1);

@@ -52,10 +52,15 @@ class VideoEncoder {
   /// Converts and encodes the next frame; `handler` gets every finished packet, timestamps in
   /// context()->time_base.
   void encode(const FrameView& frame, const std::string& where, const PacketHandler& handler);
+  /// The same for a frame that needs no conversion, where takes_yuv420().
+  void encode(const Yuv420View& frame, const std::string& where, const PacketHandler& handler);
+  bool takes_yuv420() const { return converter_->makes_yuv420(); }
   /// After the last frame.
   void drain(const std::string& where, const PacketHandler& handler);
 
  private:
+  void make_writable(const std::string& where);
+  void send(const std::string& where, const PacketHandler& handler);
   void receive(const std::string& where, const PacketHandler& handler);
 
   std::string name_;

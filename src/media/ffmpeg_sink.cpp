@@ -37,14 +37,16 @@ const ContainerRow& container_row(std::string_view format) {
   return *std::find_if(std::begin(rows), std::end(rows), [&](const auto& row) { return row.format == format; });
 }
 
-class FfmpegSink final : public FrameSink {
+class FfmpegSink final : public FrameSink, private Yuv420Sink {
  public:
   FfmpegSink(const std::filesystem::path& path, const VideoSpec& spec);
   ~FfmpegSink() override = default;
   void write(const FrameView& frame) override;
   void finish() override;
+  Yuv420Sink* yuv420() override { return encoder_->takes_yuv420() ? this : nullptr; }
 
  private:
+  void write_yuv420(const Yuv420View& frame) override;
   void check_codec_fits(const ContainerRow& row) const;
   void set_container_options(const ContainerRow& row, const VideoSpec& spec, Options& options);
   void mux(AVPacket* packet);
@@ -137,6 +139,11 @@ void FfmpegSink::mux(AVPacket* packet) {
 }
 
 void FfmpegSink::write(const FrameView& frame) {
+  encoder_->encode(frame, file_->where(), mux_packet_);
+  ++frames_;
+}
+
+void FfmpegSink::write_yuv420(const Yuv420View& frame) {
   encoder_->encode(frame, file_->where(), mux_packet_);
   ++frames_;
 }

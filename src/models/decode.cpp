@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,6 +36,21 @@ void write_frames(const at::Tensor& rgb, media::FrameScaler* scaler, FrameSink& 
   for (int64_t i = 0; i < rgb.size(0); ++i) {
     const FrameView frame{width, height, {data + i * bytes, static_cast<size_t>(bytes)}};
     sink.write(scaler ? scaler->scale(frame) : frame);
+    stage.step();
+  }
+}
+
+void write_planes(const engine::Yuv420Frames& planes, Yuv420Sink& sink, engine::StageScope& stage) {
+  const auto bytes = [](const at::Tensor& plane, int64_t frame) {
+    const int64_t size = plane.size(1) * plane.size(2);
+    return std::span(plane.const_data_ptr<uint8_t>() + frame * size, static_cast<size_t>(size));
+  };
+  for (int64_t i = 0; i < planes.y.size(0); ++i) {
+    sink.write_yuv420({.width = planes.y.size(2),
+                       .height = planes.y.size(1),
+                       .y = bytes(planes.y, i),
+                       .u = bytes(planes.u, i),
+                       .v = bytes(planes.v, i)});
     stage.step();
   }
 }
@@ -108,6 +125,7 @@ void decode_frames(const FrameDecoder& decoder, const at::Tensor& latents, const
   };
   const int64_t chunk = plan.request.decode_chunk ? *plan.request.decode_chunk : usual_chunk();
   const auto scaler = make_scaler(latents.size(3) * decoder.factor, latents.size(2) * decoder.factor, plan);
+  Yuv420Sink* const yuv420 = scaler ? nullptr : sink.yuv420();
   ChunkDecoder chunks(decoder);
   engine::return_freed_pages();  // denoising is over, and what it leaves has other sizes
   engine::StageScope stage(progress, Stage::decode, frames);
@@ -117,7 +135,12 @@ void decode_frames(const FrameDecoder& decoder, const at::Tensor& latents, const
     const int64_t end = std::min(frames, first + count + decoder.neighbours);
     const at::Tensor decoded = chunks.decode(latents.narrow(0, begin, end - begin), begin);
     const at::Tensor own = decoded.narrow(0, first - begin, count);
-    write_frames(engine::frames_to_rgb8(own, first), scaler.get(), sink, stage);
+    const auto planes = yuv420 ? engine::frames_to_yuv420(own, first) : std::nullopt;
+    if (planes) {
+      write_planes(*planes, *yuv420, stage);
+    } else {
+      write_frames(engine::frames_to_rgb8(own, first), scaler.get(), sink, stage);
+    }
   }
 }
 

@@ -23,7 +23,13 @@ class DeviceKernels {
     at::Tensor not_finite;  // [1] int32: nonzero where a pixel was NaN or Inf
   };
 
+  struct Yuv420 {
+    at::Tensor planes;      // uint8 on the device: y [F, H, W], then u and v [F, H/2, W/2], one after another
+    at::Tensor not_finite;  // as in Rgb8
+  };
+
   virtual ~DeviceKernels() = default;
+  virtual c10::Device device() const = 0;
   /// x [N, C, H, W] -> the same, channels-last.
   virtual std::optional<at::Tensor> group_norm(const at::Tensor& x, const GroupNorm& norm) const = 0;
   /// qkv [B, F, P, 3*N*D] -> [B, F, P, N*D], softmax over F.
@@ -32,13 +38,18 @@ class DeviceKernels {
   virtual std::optional<at::Tensor> geglu(const at::Tensor& x) const = 0;
   /// frames [F, 3, H, W] in [-1, 1], any strides: see engine/frames.hpp.
   virtual std::optional<Rgb8> frames_to_rgb8(const at::Tensor& frames) const = 0;
+  /// The same frames, H and W even, as BT.709 planes: the bytes that media/color.hpp makes of that RGB.
+  virtual std::optional<Yuv420> frames_to_yuv420(const at::Tensor& frames) const = 0;
 };
 
 /// What set_device_kernels() gave last; null at first. Set before networks run, not beside them.
 const DeviceKernels* device_kernels();
 void set_device_kernels(const DeviceKernels* kernels);
 
-/// Those for this tensor: null for one on the CPU.
-inline const DeviceKernels* device_kernels_for(const at::Tensor& x) { return x.is_cuda() ? device_kernels() : nullptr; }
+/// Those for this tensor: null for one on another device than theirs.
+inline const DeviceKernels* device_kernels_for(const at::Tensor& x) {
+  const DeviceKernels* kernels = device_kernels();
+  return kernels != nullptr && kernels->device() == x.device() ? kernels : nullptr;
+}
 
 }  // namespace t2v

@@ -46,6 +46,41 @@ TEST(AsyncSink, passes_every_frame_in_order) {
   EXPECT_EQ(record.finished, 1);
 }
 
+/// Keeps the planes it gets.
+class PlanesSink final : public FrameSink, private Yuv420Sink {
+ public:
+  explicit PlanesSink(std::vector<std::vector<uint8_t>>& written) : written_(written) {}
+  void write(const FrameView& frame) override { written_.emplace_back(frame.rgb.begin(), frame.rgb.end()); }
+  void finish() override {}
+  Yuv420Sink* yuv420() override { return this; }
+
+ private:
+  void write_yuv420(const Yuv420View& frame) override {
+    auto& all = written_.emplace_back();
+    for (const auto plane : {frame.y, frame.u, frame.v}) all.insert(all.end(), plane.begin(), plane.end());
+  }
+  std::vector<std::vector<uint8_t>>& written_;
+};
+
+TEST(AsyncSink, passes_planes_between_rgb_in_order) {
+  std::vector<std::vector<uint8_t>> written;
+  AsyncSink sink(std::make_unique<PlanesSink>(written));
+  ASSERT_NE(sink.yuv420(), nullptr);
+  const std::vector<uint8_t> y{1, 2, 3, 4, 5, 6, 7, 8}, u{9, 10}, v{11, 12};
+  for (int i = 0; i < 20; ++i) {
+    sink.write(numbered(i).view());
+    sink.yuv420()->write_yuv420({.width = 4, .height = 2, .y = y, .u = u, .v = v});
+  }
+  sink.finish();
+  ASSERT_EQ(written.size(), 40U);
+  for (size_t i = 0; i < 20; ++i) {
+    EXPECT_EQ(written[2 * i], std::vector<uint8_t>(24, static_cast<uint8_t>(i)));
+    EXPECT_EQ(written[2 * i + 1], (std::vector<uint8_t>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}));
+  }
+  Record record;
+  EXPECT_EQ(AsyncSink(std::make_unique<RecordingSink>(record)).yuv420(), nullptr);
+}
+
 TEST(AsyncSink, Row89_an_error_comes_back_at_a_later_write) {
   Record record;
   record.fail_at = 3;
