@@ -5,10 +5,10 @@
 #include <ATen/ops/scaled_dot_product_attention.h>
 
 #include "nn/kernels/frame_attention.hpp"
-#include "nn/parallel.hpp"
 #include "tensor/attention_backends.hpp"
 #include "tensor/device_kernels.hpp"
 #include "tensor/op_profile.hpp"
+#include "tensor/parallel.hpp"
 
 namespace t2v::nn {
 

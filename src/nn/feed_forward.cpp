@@ -11,10 +11,10 @@
 
 #include "core/text.hpp"
 #include "nn/kernels/geglu.hpp"
-#include "nn/parallel.hpp"
 #include "t2v/error.hpp"
 #include "tensor/device_kernels.hpp"
 #include "tensor/operators.hpp"
+#include "tensor/parallel.hpp"
 
 namespace t2v::nn {
 

@@ -15,10 +15,10 @@
 
 #include "nn/kernels/group_norm.hpp"
 #include "nn/kernels/layer_norm.hpp"
-#include "nn/parallel.hpp"
 #include "tensor/device_kernels.hpp"
 #include "tensor/op_profile.hpp"
 #include "tensor/operators.hpp"
+#include "tensor/parallel.hpp"
 
 namespace t2v::nn {
 

@@ -7,8 +7,8 @@
 #include <ATen/ops/stack.h>
 
 #include "nn/kernels/winograd.hpp"
-#include "nn/parallel.hpp"
 #include "tensor/operators.hpp"
+#include "tensor/parallel.hpp"
 
 namespace t2v::nn {
 

@@ -21,10 +21,10 @@
 #include "nn/kernels/group_norm.hpp"
 #include "nn/kernels/layer_norm.hpp"
 #include "nn/kernels/winograd.hpp"
-#include "nn/parallel.hpp"
 #include "support/match.hpp"
 #include "support/net_golden.hpp"
 #include "support/simd_environment.hpp"
+#include "tensor/parallel.hpp"
 
 namespace t2v::nn {
 namespace {

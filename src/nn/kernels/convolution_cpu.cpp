@@ -13,7 +13,7 @@
 
 #include "nn/kernels/gelu-inl.hpp"
 #include "nn/kernels/vectors-inl.hpp"
-#include "nn/parallel.hpp"
+#include "tensor/parallel.hpp"
 
 #ifndef T2V_CONVOLUTION_CALL
 #define T2V_CONVOLUTION_CALL

@@ -13,7 +13,7 @@
 #include <hwy/highway.h>
 
 #include "nn/kernels/vectors-inl.hpp"
-#include "nn/parallel.hpp"
+#include "tensor/parallel.hpp"
 
 #ifndef T2V_WINOGRAD_CALL
 #define T2V_WINOGRAD_CALL

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <functional>
 
-namespace t2v::nn {
+namespace t2v {
 
 /// Calls body(first, last) for disjoint ranges that cover [0, count), each at least `grain` long unless count is less.
 /// Runs in the calling thread where libtorch has one thread, inside another such loop, and in builds without OpenMP.
@@ -14,4 +14,4 @@ void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t
 /// How many threads parallel_for has.
 int64_t thread_count();
 
-}  // namespace t2v::nn
+}  // namespace t2v
