@@ -10,6 +10,7 @@
 
 #include "core/text.hpp"
 #include "t2v/error.hpp"
+#include "tensor/device_upload.hpp"
 #include "tensor/dtypes.hpp"
 
 namespace t2v {
@@ -43,16 +44,18 @@ Tensor as_tensor(const io::TensorView& view, std::shared_ptr<const io::TensorFil
   const auto options = at::TensorOptions().dtype(scalar_type(view.dtype));
   // The mapping is read-only; nothing writes to a tensor that take() has not converted or copied.
   auto* data = const_cast<std::byte*>(view.bytes.data());
-  const auto keep_alive = [owner = std::move(owner)](void*) {};
+  // Converted or laid out anew, a weight is in memory once; the pages it came from would count twice.
+  const auto give_back = [view, owner](void*) { owner->release(view); };
   if (element_count(view.shape) == 0) return at::empty(view.shape, options);
   const bool is_aligned = reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(io::dtype_size(view.dtype)) == 0;
   if (!is_aligned && view.strides.empty()) {  // writers need not pad; kernels want aligned elements
     Tensor copy = at::empty(view.shape, options);
     std::memcpy(copy.mutable_data_ptr(), data, view.bytes.size());
+    owner->release(view);
     return copy;
   }
-  if (view.strides.empty()) return at::from_blob(data, view.shape, keep_alive, options);
-  return at::from_blob(data, view.shape, view.strides, keep_alive, options);
+  if (view.strides.empty()) return at::from_blob(data, view.shape, give_back, options);
+  return at::from_blob(data, view.shape, view.strides, give_back, options);
 }
 
 Weights Weights::at(std::string_view child) const { return Weights(store_, path(child)); }
@@ -68,6 +71,10 @@ std::string Weights::path(std::string_view name) const {
 bool Weights::has(std::string_view name) const { return store_->has(path(name)); }
 
 Tensor Weights::take(std::string_view name, at::IntArrayRef shape) const { return store_->take(path(name), shape); }
+
+Tensor Weights::take_stored(std::string_view name, at::IntArrayRef shape) const {
+  return store_->take_stored(path(name), shape);
+}
 
 std::optional<Tensor> Weights::take_if(std::string_view name, at::IntArrayRef shape) const {
   if (!has(name)) return std::nullopt;
@@ -93,7 +100,11 @@ WeightStore::WeightStore(std::shared_ptr<const io::TensorFile> file, Placement p
     }
     stored_name_.emplace(name, stored);
   }
+  if (!placement.device.is_cpu()) upload_ = std::make_unique<DeviceUpload>(upload_device(placement.device), placement);
 }
+
+WeightStore::WeightStore() = default;
+WeightStore::WeightStore(WeightStore&&) noexcept = default;
 
 WeightStore WeightStore::shapes_only() {
   WeightStore store;
@@ -110,6 +121,12 @@ WeightStore WeightStore::header_only(std::shared_ptr<const io::TensorFile> file,
 bool WeightStore::has(const std::string& name) const { return by_name_.contains(name); }
 
 Tensor WeightStore::take(const std::string& name, at::IntArrayRef shape, bool is_parameter) {
+  const Tensor weight = take_stored(name, shape, is_parameter);
+  if (weight.is_meta()) return weight;
+  return upload_ ? upload_->upload(weight) : weight.to(placement_.device, placement_.dtype);
+}
+
+Tensor WeightStore::take_stored(const std::string& name, at::IntArrayRef shape, bool is_parameter) {
   const auto meta = [&] { return at::empty(shape, at::TensorOptions().dtype(placement_.dtype).device(c10::kMeta)); };
   if (mode_ == Mode::shapes_only) {
     if (taken_.insert(name).second) parameter_count_ += element_count(shape);
@@ -132,11 +149,7 @@ Tensor WeightStore::take(const std::string& name, at::IntArrayRef shape, bool is
   if (taken_.insert(name).second && is_parameter) parameter_count_ += element_count(shape);
   if (mode_ == Mode::header_only) return meta();
   const Tensor stored = as_tensor(view, file_).reshape(shape);
-  const auto changed = overlay_ ? overlay_->changed(name, stored) : std::nullopt;
-  const Tensor placed = changed.value_or(stored).to(placement_.device, placement_.dtype);
-  // Once converted, the file's pages would only count twice.
-  if (!placed.is_same(stored)) file_->release(view);
-  return placed;
+  return overlay_ ? overlay_->changed(name, stored).value_or(stored) : stored;
 }
 
 WeightStore::~WeightStore() {

@@ -22,6 +22,7 @@ namespace t2v {
 
 using at::Tensor;
 
+class DeviceUpload;
 class WeightStore;
 
 /// Changes weights on their way from the file to the network: what a LoRA does. Called from one thread at a time.
@@ -43,6 +44,9 @@ class Weights {
   /// added or dropped (1x1 convolution stored as linear and the other way round). Throws Error{bad_input} naming file,
   /// tensor, wanted and got. Missing tensors throw too.
   Tensor take(std::string_view name, at::IntArrayRef shape) const;
+  /// The same before it is placed, on the CPU as the file or the overlay has it (any dtype): for layers that convert
+  /// while they lay a weight out anew. The file's pages go back with the tensor.
+  Tensor take_stored(std::string_view name, at::IntArrayRef shape) const;
   std::optional<Tensor> take_if(std::string_view name, at::IntArrayRef shape) const;
   /// As take_if, for a constant that some files carry along: no parameter, so it is not counted.
   std::optional<Tensor> take_buffer(std::string_view name, at::IntArrayRef shape) const;
@@ -64,7 +68,7 @@ class WeightStore {
 
   WeightStore(std::shared_ptr<const io::TensorFile> file, Placement placement, const Rename& rename = {});
   ~WeightStore();
-  WeightStore(WeightStore&&) = default;
+  WeightStore(WeightStore&&) noexcept;
   /// A store without a file: take() always succeeds with uninitialised meta tensors, and parameter_count() tells how
   /// many parameters the network has. Proves counts of real configs without weights.
   static WeightStore shapes_only();
@@ -85,14 +89,16 @@ class WeightStore {
 
  private:
   friend class Weights;
-  WeightStore() = default;
+  WeightStore();
   enum class Mode { real, shapes_only, header_only };
   Tensor take(const std::string& name, at::IntArrayRef shape, bool is_parameter = true);
+  Tensor take_stored(const std::string& name, at::IntArrayRef shape, bool is_parameter = true);
   bool has(const std::string& name) const;
 
   Mode mode_ = Mode::real;
   std::shared_ptr<const io::TensorFile> file_;
   std::shared_ptr<const WeightOverlay> overlay_;
+  std::unique_ptr<DeviceUpload> upload_;  // null where weights stay on the CPU, or have no data
   std::map<std::string, const io::TensorView*, std::less<>> by_name_;
   std::map<std::string, std::string, std::less<>> stored_name_;
   std::set<std::string, std::less<>> taken_;
@@ -101,7 +107,8 @@ class WeightStore {
   int64_t parameter_count_ = 0;
 };
 
-/// A tensor over the file's memory (no copy); the result keeps the file alive. Unplaced.
+/// A tensor over the file's memory (no copy); the result keeps the file alive, and gives its pages back at its end.
+/// Unplaced.
 Tensor as_tensor(const io::TensorView& view, std::shared_ptr<const io::TensorFile> owner);
 
 }  // namespace t2v

@@ -4,6 +4,10 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -48,6 +52,45 @@ TEST(Weights, Row13_twenty_names_are_enough) {
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("layer.19 [1] and 5 more, got none of that name"));
   }
+}
+
+/// A file that notes which views' pages were given back.
+class NotingFile final : public io::TensorFile {
+ public:
+  explicit NotingFile(std::shared_ptr<const io::TensorFile> file) : file_(std::move(file)) {}
+  const std::map<std::string, io::TensorView, std::less<>>& tensors() const override { return file_->tensors(); }
+  const std::map<std::string, std::string>& metadata() const override { return file_->metadata(); }
+  std::string where() const override { return file_->where(); }
+  int64_t file_bytes() const override { return file_->file_bytes(); }
+  void release(const io::TensorView& view) const override { released.push_back(view.bytes.data()); }
+
+  mutable std::vector<const std::byte*> released;
+
+ private:
+  std::shared_ptr<const io::TensorFile> file_;
+};
+
+TEST(Weights, pages_go_back_with_the_tensor_over_them) {
+  const auto file = std::make_shared<NotingFile>(test::formula_file({{"a", {4, 4}}}));
+  const std::byte* bytes = file->tensors().at("a").bytes.data();
+  {
+    WeightStore store(file, Placement{});
+    at::Tensor in_place = store.root().take("a", {4, 4});
+    EXPECT_EQ(in_place.const_data_ptr(), bytes);
+    EXPECT_THAT(file->released, testing::IsEmpty());
+    in_place.reset();
+    EXPECT_THAT(file->released, testing::ElementsAre(bytes));
+  }
+  file->released.clear();
+  WeightStore store(file, Placement{.device = c10::kCPU, .dtype = c10::kHalf});
+  at::Tensor stored = store.root().take_stored("a", {4, 4, 1});
+  EXPECT_EQ(stored.scalar_type(), c10::kFloat);
+  EXPECT_EQ(stored.sizes(), (std::vector<int64_t>{4, 4, 1}));
+  EXPECT_THAT(file->released, testing::IsEmpty());
+  stored.reset();
+  EXPECT_THAT(file->released, testing::SizeIs(1));
+  EXPECT_EQ(store.root().take("a", {4, 4}).scalar_type(), c10::kHalf);
+  EXPECT_THAT(file->released, testing::SizeIs(2)) << "converted: the pages are not needed";
 }
 
 TEST(HalfDtype, is_bf16_where_the_file_has_it) {
