@@ -23,10 +23,9 @@ constexpr auto kChannelsLast = at::MemoryFormat::ChannelsLast;
 
 Tensor take_kernel(const Weights& w, const Conv2dOptions& o) {
   const std::vector<int64_t> shape{o.out_channels, o.in_channels, o.kernel[0], o.kernel[1]};
-  if (!o.stored_as_3d) {
-    return w.take("weight", shape);
-  }
-  return w.take("weight", {shape[0], shape[1], shape[2], 1, 1}).reshape(shape);
+  std::vector<int64_t> stored = shape;
+  if (o.stored_as_3d) stored.push_back(1);
+  return (can_pack(w.placement()) ? w.take_stored("weight", stored) : w.take("weight", stored)).reshape(shape);
 }
 
 std::array<int64_t, 4> output_shape(const Tensor& x, const Conv2dOptions& o) {
@@ -78,12 +77,14 @@ std::optional<Tensor> laid_out(const std::optional<Tensor>& x) {
 
 Conv2d::Conv2d(const Weights& w, const Conv2dOptions& o)
     : weight(take_kernel(w, o)),
-      bias(o.has_bias ? w.take("bias", {o.out_channels}) : at::zeros({o.out_channels}, weight.options())),
+      bias(o.has_bias ? w.take("bias", {o.out_channels})
+                      : at::zeros({o.out_channels}, weight.options().dtype(w.placement().dtype))),
       options(o),
-      is_packed(can_pack(weight)) {
+      is_packed(can_pack(w.placement()) && !weight.is_meta()) {
+  const bool may_pack = is_packed || weight.is_meta();  // the plan counts what the run will hold
   if (is_packed && o.doubles) {
     doubled_weight = pack_doubled_weight(weight);
-  } else if (o.stride == std::array<int64_t, 2>{1, 1} && o.padding == o.stride && can_pack_winograd(weight)) {
+  } else if (o.stride == std::array<int64_t, 2>{1, 1} && o.padding == o.stride && may_pack && fits_winograd(weight)) {
     winograd_weight = pack_winograd_weight(weight);
   }
   weight = is_packed ? pack_weight(weight) : weight.contiguous(kChannelsLast);

@@ -16,6 +16,15 @@ namespace {
 /// Our kernel walks along twelve rows at once; rows that lie a multiple of 4 KiB apart would fight for one cache set.
 bool rows_share_a_cache_set(int64_t in_features) { return in_features % 1024 == 0; }
 
+bool packs(const Placement& placement, int64_t inputs) {
+  return can_pack(placement) && !rows_share_a_cache_set(inputs);
+}
+
+/// What is packed is converted then.
+Tensor take_weight(const Weights& w, int64_t inputs, int64_t outputs, bool will_pack) {
+  return will_pack ? w.take_stored("weight", {outputs, inputs}) : w.take("weight", {outputs, inputs});
+}
+
 std::vector<int64_t> shape_of(const Tensor& x, int64_t width) {
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() = width;
@@ -33,16 +42,19 @@ OpScope scope(const Linear& layer, const Tensor& x, bool reads_residual) {
 }  // namespace
 
 Linear::Linear(const Weights& w, int64_t inputs, int64_t outputs, bool has_bias)
-    : weight(w.take("weight", {outputs, inputs})), in_features(inputs), out_features(outputs) {
+    : weight(take_weight(w, inputs, outputs, packs(w.placement(), inputs))),
+      in_features(inputs),
+      out_features(outputs) {
   if (has_bias) bias = w.take("bias", {outputs});
-  pack();
+  if (packs(w.placement(), inputs)) pack();
 }
 
 Linear Linear::fused(const std::vector<Weights>& parts, int64_t inputs, const std::vector<int64_t>& outputs,
                      bool has_bias) {
+  const bool will_pack = packs(parts.front().placement(), inputs);
   std::vector<Tensor> weights, biases;
   for (size_t i = 0; i < parts.size(); ++i) {
-    weights.push_back(parts[i].take("weight", {outputs[i], inputs}));
+    weights.push_back(take_weight(parts[i], inputs, outputs[i], will_pack));
     if (has_bias) biases.push_back(parts[i].take("bias", {outputs[i]}));
   }
   Linear layer;
@@ -50,23 +62,24 @@ Linear Linear::fused(const std::vector<Weights>& parts, int64_t inputs, const st
   layer.in_features = inputs;
   layer.out_features = layer.weight.size(0);
   if (has_bias) layer.bias = at::cat(biases, 0);
-  layer.pack();
+  if (will_pack) layer.pack();
   return layer;
 }
 
 Linear Linear::gated(const Weights& w, int64_t inputs, int64_t outputs) {
+  const bool will_pack = packs(w.placement(), inputs) && can_pack_gated(w.placement(), outputs);
   Linear layer;
-  layer.weight = w.take("weight", {outputs, inputs});
+  layer.weight = take_weight(w, inputs, outputs, will_pack);
   layer.bias = w.take("bias", {outputs});
   layer.in_features = inputs;
   layer.out_features = outputs;
   layer.is_gated = true;
-  layer.pack();
+  if (will_pack) layer.pack();
   return layer;
 }
 
 void Linear::pack() {
-  is_packed = (is_gated ? can_pack_gated(weight) : can_pack(weight)) && !rows_share_a_cache_set(in_features);
+  is_packed = !weight.is_meta();  // nothing is there to be packed
   if (is_packed) weight = pack_weight(weight, is_gated);
 }
 

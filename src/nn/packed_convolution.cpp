@@ -4,7 +4,9 @@
 #include <algorithm>
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/stack.h>
+#include <c10/core/InferenceMode.h>
 
 #include "nn/kernels/winograd.hpp"
 #include "tensor/operators.hpp"
@@ -38,17 +40,23 @@ int64_t grain_of(int64_t flops_each) { return std::max<int64_t>(1, kFlopsEach / 
 
 }  // namespace
 
-bool can_pack(const at::Tensor& weight) { return weight.is_cpu() && weight.scalar_type() == at::kFloat; }
+bool can_pack(const Placement& placement) { return placement.device.is_cpu() && placement.dtype == c10::kFloat; }
 
-bool can_pack_gated(const at::Tensor& weight) {
-  return can_pack(weight) && weight.size(0) % (2 * kernels::vector_lanes()) == 0;
+bool can_pack_gated(const Placement& placement, int64_t outputs) {
+  return can_pack(placement) && outputs % (2 * kernels::vector_lanes()) == 0;
 }
 
 at::Tensor pack_weight(const at::Tensor& weight, bool gated) {
-  const at::Tensor taps_first = with_taps_first(weight);
-  const int64_t outputs = weight.size(0), depth = weight.numel() / outputs;
-  at::Tensor packed = at::empty({kernels::packed_size(outputs, depth)}, weight.options());
-  kernels::pack(taps_first.const_data_ptr<float>(), packed.mutable_data_ptr<float>(), outputs, depth, gated);
+  const int64_t outputs = weight.size(0), channels = weight.size(1);
+  const kernels::StoredShape shape{
+      .outputs = outputs, .channels = channels, .taps = weight.numel() / (outputs * channels)};
+  const at::Tensor rows = weight.contiguous().view({outputs, shape.depth()});
+  const auto read = [&](int64_t first, int64_t count, float* to) {
+    const c10::InferenceMode guard;  // a thread of the loop does not inherit the caller's
+    at::from_blob(to, {count, shape.depth()}, at::kFloat).copy_(rows.narrow(0, first, count));
+  };
+  at::Tensor packed = at::empty({kernels::packed_size(outputs, shape.depth())}, weight.options().dtype(at::kFloat));
+  kernels::pack(read, packed.mutable_data_ptr<float>(), shape, gated);
   return packed;
 }
 
@@ -58,30 +66,30 @@ at::Tensor pack_doubled_weight(const at::Tensor& weight) {
     const at::Tensor a = w.select(axis, 0), b = w.select(axis, 1), c = w.select(axis, 2);
     return odd ? at::stack({a + b, c}, axis) : at::stack({a, b + c}, axis);
   };
+  const at::Tensor wide = weight.to(at::kFloat);
   std::vector<at::Tensor> kernels;
   for (int64_t parity = 0; parity < 4; ++parity) {
-    kernels.push_back(pack_weight(folded(folded(weight, 2, parity / 2 == 1), 3, parity % 2 == 1)));
+    kernels.push_back(pack_weight(folded(folded(wide, 2, parity / 2 == 1), 3, parity % 2 == 1)));
   }
   return at::stack(kernels);
 }
 
-bool can_pack_winograd(const at::Tensor& weight) {
-  return (can_pack(weight) || weight.is_meta()) && weight.dim() == 4 && weight.size(2) == 3 && weight.size(3) == 3 &&
+bool fits_winograd(const at::Tensor& weight) {
+  return weight.dim() == 4 && weight.size(2) == 3 && weight.size(3) == 3 &&
          kernels::winograd_fits(weight.size(1), weight.size(0));
 }
 
 int64_t winograd_bytes_since(int64_t before, const Placement& placement) {
-  const bool are_packed = placement.device.is_cpu() && placement.dtype == c10::kFloat;
-  return are_packed ? counted_winograd_bytes - before : 0;
+  return can_pack(placement) ? counted_winograd_bytes - before : 0;
 }
 
 at::Tensor pack_winograd_weight(const at::Tensor& weight) {
   const int64_t outputs = weight.size(0), channels = weight.size(1);
   if (weight.is_meta()) counted_winograd_bytes += kernels::winograd_size(channels, outputs) * 4;
-  at::Tensor packed = at::empty({kernels::winograd_size(channels, outputs)}, weight.options());
+  at::Tensor packed = at::empty({kernels::winograd_size(channels, outputs)}, weight.options().dtype(at::kFloat));
   if (weight.is_meta()) return packed;
-  kernels::winograd_pack(with_taps_first(weight).const_data_ptr<float>(), packed.mutable_data_ptr<float>(), channels,
-                         outputs);
+  kernels::winograd_pack(with_taps_first(weight.to(at::kFloat)).const_data_ptr<float>(),
+                         packed.mutable_data_ptr<float>(), channels, outputs);
   return packed;
 }
 

@@ -12,10 +12,11 @@
 
 namespace t2v::nn {
 
-/// fp32 on the CPU, of [out, in] or [out, in, kh, kw].
-bool can_pack(const at::Tensor& weight);
-/// Whether hidden and gate of [2 * width, in] can be made side by side.
-bool can_pack_gated(const at::Tensor& weight);
+/// Whether layers placed so compute with packed weights: fp32 on the CPU.
+bool can_pack(const Placement& placement);
+/// Whether hidden and gate, half of the outputs each, can be made side by side.
+bool can_pack_gated(const Placement& placement, int64_t outputs);
+/// Of [out, in] or [out, in, kh, kw] on the CPU, of any dtype: it is converted on the way, in pieces that fit a cache.
 /// -> a one-dimensional tensor for run_packed() only.
 at::Tensor pack_weight(const at::Tensor& weight, bool gated = false);
 
@@ -23,8 +24,8 @@ at::Tensor pack_weight(const at::Tensor& weight, bool gated = false);
 /// see the same pixel, their weights are added. [out, in, 3, 3] -> [4, packed]
 at::Tensor pack_doubled_weight(const at::Tensor& weight);
 
-/// Whether a 3 x 3 layer gets a second weight for run_winograd().
-bool can_pack_winograd(const at::Tensor& weight);
+/// Whether a layer of packed weights is 3 x 3 and of a size that gets a second weight for run_winograd().
+bool fits_winograd(const at::Tensor& weight);
 /// Bytes of the second weights of the layers that this thread has built on meta tensors so far. Only differences mean
 /// something.
 inline thread_local int64_t counted_winograd_bytes = 0;

@@ -6,12 +6,15 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include <ATen/ops/_fused_sdp_choice.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
 #include <c10/core/InferenceMode.h>
 
 #include "nn/attention.hpp"
@@ -21,6 +24,7 @@
 #include "nn/kernels/group_norm.hpp"
 #include "nn/kernels/layer_norm.hpp"
 #include "nn/kernels/winograd.hpp"
+#include "nn/packed_convolution.hpp"
 #include "support/match.hpp"
 #include "support/net_golden.hpp"
 #include "support/simd_environment.hpp"
@@ -195,6 +199,37 @@ INSTANTIATE_TEST_SUITE_P(
                       ConvolutionRow{"doubling_2", doubling(images(2, 5, 6, {16, 0}, 24), 2)},
                       ConvolutionRow{"doubling_3", doubling(images(2, 5, 6, {16, 0}, 24), 3)}),
     [](const auto& param) { return std::string(param.param.name); });
+
+/// [outputs, channels, taps] read row by row gives what the whole weight in the kernel's order, [outputs, taps,
+/// channels], gives; a last panel that is not full among them.
+TEST(Pack, reads_weights_as_files_have_them) {
+  for (const auto& [outputs, channels, taps, gated] : {std::tuple{70, 24, 9, false}, std::tuple{1, 3, 3, false},
+                                                       std::tuple{33, 130, 1, false}, std::tuple{192, 70, 1, true}}) {
+    const kernels::StoredShape shape{.outputs = outputs, .channels = channels, .taps = taps};
+    const at::Tensor stored = formula_tensor("weight", {outputs, channels, taps});
+    const at::Tensor ordered = stored.transpose(1, 2).contiguous();
+    const at::Tensor wanted = at::full({kernels::packed_size(outputs, shape.depth())}, -1.0);
+    const at::Tensor got = at::full(wanted.sizes(), -2.0);
+    kernels::pack(ordered.const_data_ptr<float>(), wanted.mutable_data_ptr<float>(), outputs, shape.depth(), gated);
+    const auto read = [&](int64_t first, int64_t count, float* to) {
+      std::copy_n(stored.const_data_ptr<float>() + first * shape.depth(), count * shape.depth(), to);
+    };
+    kernels::pack(read, got.mutable_data_ptr<float>(), shape, gated);
+    EXPECT_TRUE(at::equal(got, wanted)) << outputs << " x " << channels << " x " << taps;
+  }
+}
+
+TEST(Pack, converts_on_the_way_as_before_it) {
+  for (const auto dtype : {c10::kHalf, c10::kBFloat16, c10::kDouble}) {
+    const at::Tensor conv = formula_tensor("conv", {70, 24, 3, 3}).to(dtype);
+    const at::Tensor linear = formula_tensor("linear", {192, 70}).to(dtype), wide = linear.to(c10::kFloat);
+    EXPECT_TRUE(at::equal(pack_weight(conv), pack_weight(conv.to(c10::kFloat))));
+    EXPECT_TRUE(at::equal(pack_weight(linear.t()), pack_weight(wide.t().contiguous())));
+    EXPECT_TRUE(at::equal(pack_weight(linear, /*gated=*/true), pack_weight(wide, /*gated=*/true)));
+    EXPECT_TRUE(at::equal(pack_doubled_weight(conv), pack_doubled_weight(conv.to(c10::kFloat))));
+    EXPECT_TRUE(at::equal(pack_winograd_weight(conv), pack_winograd_weight(conv.to(c10::kFloat))));
+  }
+}
 
 struct WinogradRow {
   const char* name;

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 namespace t2v::nn::kernels {
@@ -44,6 +45,16 @@ int64_t packed_size(int64_t outputs, int64_t depth);
 /// weight [outputs, depth] -> the order of convolution_cpu. gated needs outputs / 2 to be a multiple of vector_lanes().
 void pack(const float* weight, float* packed, int64_t outputs, int64_t depth, bool gated);
 int64_t vector_lanes();
+
+struct StoredShape {
+  int64_t outputs = 0, channels = 0, taps = 1;
+
+  int64_t depth() const { return channels * taps; }
+};
+/// read(first, count, to) writes rows [first, first + count) of a weight [outputs, channels, taps] in fp32.
+using RowReader = std::function<void(int64_t, int64_t, float*)>;
+/// The same from a weight as files have it, which never is in memory as a whole. `read` is called from several threads.
+void pack(const RowReader& read, float* packed, const StoredShape& shape, bool gated);
 
 /// How a call is cut into tasks: rows first, then columns where the rows are few.
 struct ConvolutionTasks {

@@ -4,6 +4,7 @@
 #include "nn/kernels/convolution.hpp"
 
 #include <algorithm>
+#include <memory>
 
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL | HWY_SVE | HWY_SVE_256 | HWY_SVE2 | HWY_SVE2_128)
 #undef HWY_TARGET_INCLUDE
@@ -240,27 +241,50 @@ int64_t packed_size(int64_t outputs, int64_t depth) {
   return (outputs + lanes - 1) / lanes * lanes * depth;
 }
 
-void pack(const float* weight, float* packed, int64_t outputs, int64_t depth, bool gated) {
-  const int64_t lanes = vector_lanes(), vectors = (outputs + lanes - 1) / lanes;
-  const auto pack_panel = [&](int64_t panel) {
-    const int64_t in_panel = std::min<int64_t>(2, vectors - 2 * panel), width = in_panel * lanes;
-    std::vector<const float*> rows(static_cast<size_t>(width));  // null: beyond the last output
-    for (int64_t v = 0; v < in_panel; ++v) {
-      const int64_t first = gated ? v * outputs / 2 + panel * lanes : (2 * panel + v) * lanes;
-      for (int64_t i = 0; i < lanes; ++i) {
-        rows[static_cast<size_t>(v * lanes + i)] = first + i < outputs ? weight + (first + i) * depth : nullptr;
+namespace {
+
+/// rows [width, channels, taps] -> to [taps, channels, width], in blocks that stay in the first-level cache.
+void interleave(const float* rows, float* to, int64_t width, const StoredShape& s) {
+  const int64_t block = std::max<int64_t>(1, 64 / s.taps);
+  for (int64_t begin = 0; begin < s.channels; begin += block) {
+    const int64_t end = std::min(s.channels, begin + block);
+    for (int64_t row = 0; row < width; ++row) {
+      const float* from = rows + row * s.depth() + begin * s.taps;
+      for (int64_t channel = begin; channel < end; ++channel) {
+        for (int64_t tap = 0; tap < s.taps; ++tap) to[(tap * s.channels + channel) * width + row] = *from++;
       }
     }
-    float* to = packed + panel * 2 * lanes * depth;
-    for (int64_t k = 0; k < depth; ++k) {
-      for (const float* row : rows) *to++ = row ? row[k] : 0.0F;
+  }
+}
+
+}  // namespace
+
+void pack(const RowReader& read, float* packed, const StoredShape& s, bool gated) {
+  const int64_t lanes = vector_lanes(), vectors = (s.outputs + lanes - 1) / lanes;
+  const auto pack_panel = [&](int64_t panel, float* rows) {
+    const int64_t in_panel = std::min<int64_t>(2, vectors - 2 * panel);
+    for (int64_t v = 0; v < in_panel; ++v) {
+      const int64_t first = gated ? v * s.outputs / 2 + panel * lanes : (2 * panel + v) * lanes;
+      const int64_t count = std::min(lanes, s.outputs - first);
+      float* to = rows + v * lanes * s.depth();
+      read(first, count, to);
+      std::fill(to + count * s.depth(), to + lanes * s.depth(), 0.0F);
     }
+    interleave(rows, packed + panel * 2 * lanes * s.depth(), in_panel * lanes, s);
   };
   constexpr int64_t kElementsEach = 1 << 16;  // fewer are not worth a second thread
-  const int64_t grain = std::max<int64_t>(1, kElementsEach / (2 * lanes * depth));
-  parallel_for((vectors + 1) / 2, grain, [&](int64_t first, int64_t last) {
-    for (int64_t panel = first; panel < last; ++panel) pack_panel(panel);
+  const int64_t panel_size = 2 * lanes * s.depth();
+  parallel_for((vectors + 1) / 2, std::max<int64_t>(1, kElementsEach / panel_size), [&](int64_t first, int64_t last) {
+    const auto rows = std::make_unique_for_overwrite<float[]>(static_cast<size_t>(panel_size));
+    for (int64_t panel = first; panel < last; ++panel) pack_panel(panel, rows.get());
   });
+}
+
+void pack(const float* weight, float* packed, int64_t outputs, int64_t depth, bool gated) {
+  const auto read = [&](int64_t first, int64_t count, float* to) {
+    std::copy_n(weight + first * depth, count * depth, to);
+  };
+  pack(read, packed, {.outputs = outputs, .channels = depth}, gated);
 }
 
 ConvolutionTasks convolution_tasks(const ConvolutionShape& s) {
