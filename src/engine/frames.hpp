@@ -2,12 +2,14 @@
 // Between float frames and 8-bit RGB.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <vector>
+#include <string>
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Event.h>
 
 namespace t2v::engine {
 
@@ -16,14 +18,39 @@ namespace t2v::engine {
 /// clamp would hide it as black; `first_frame` is the number of frame 0 for that message.
 at::Tensor frames_to_rgb8(const at::Tensor& frames, int64_t first_frame);
 
-/// Frames [F, 3, H, W] as BT.709 4:2:0 on the CPU, uint8.
+/// Frames as BT.709 4:2:0 on the CPU, uint8.
 struct Yuv420Frames {
   at::Tensor y;     // [F, H, W]
   at::Tensor u, v;  // [F, H/2, W/2]
 };
-/// The bytes that the encoder would make of frames_to_rgb8(), made on the frames' device; same errors. Nothing where
-/// that has no kernel for it, the CPU among them: there the encoder's own thread is the better place.
-std::optional<Yuv420Frames> frames_to_yuv420(const at::Tensor& frames, int64_t first_frame);
+
+/// Frames that become bytes on their device and travel from there on a stream of their own, beside what is queued
+/// after them.
+class FramesOnTheWay {
+ public:
+  /// `frames` and `first_frame` as of frames_to_rgb8(). `as_yuv420`: as the bytes that the encoder would make of the
+  /// RGB, where the device has a kernel for it; not on the CPU, where the encoder's own thread is the better place.
+  FramesOnTheWay(const at::Tensor& frames, int64_t first_frame, bool as_yuv420);
+
+  bool have_arrived() const { return !arrival_; }
+  /// Waits for them. Throws as frames_to_rgb8().
+  struct Bytes {
+    at::Tensor rgb;  // undefined where there are planes
+    std::optional<Yuv420Frames> planes;
+  };
+  Bytes take();
+
+ private:
+  void make_bytes(const at::Tensor& frames, bool as_yuv420);
+  void send();
+
+  std::string stage_;
+  c10::ScalarType dtype_;
+  std::array<int64_t, 3> shape_;   // F, H, W
+  at::Tensor bytes_, not_finite_;  // on the way; the second only where the bytes were not checked yet
+  bool are_planes_ = false;
+  std::optional<c10::Event> arrival_;
+};
 
 /// The same bytes on the frames' own device, unchecked: ATen's form of the kernel that a device may have.
 at::Tensor rgb8_of(const at::Tensor& frames);

@@ -65,8 +65,10 @@ class ChunkDecoder {
  public:
   explicit ChunkDecoder(const FrameDecoder& decoder) : decoder_(decoder) {}
 
-  at::Tensor decode(const at::Tensor& latents, int64_t first) {  // [f, 3, H, W]
-    const at::Tensor frames = decoder_.decode(latents);
+  /// [f, 3, H, W], on a device only queued.
+  at::Tensor begin(const at::Tensor& latents) const { return decoder_.decode(latents); }
+  /// What begin() gave, mended.
+  at::Tensor settled(const at::Tensor& frames, const at::Tensor& latents, int64_t first) {
     if (!decoder_.load_fp32) return frames;  // checked when they become bytes
     const at::Tensor good = good_frames(frames);
     if (good.all().item<bool>()) return frames;
@@ -115,6 +117,7 @@ int64_t default_decode_chunk(const Plan& plan, bool cuda) {
   return std::clamp<int64_t>(kChunkPixels / (*plan.request.width * *plan.request.height), 1, 16);
 }
 
+/// While a device decodes a chunk, the one before travels to the CPU and is written.
 void decode_frames(const FrameDecoder& decoder, const at::Tensor& latents, const Plan& plan, FrameSink& sink,
                    Progress& progress) {
   const int64_t frames = latents.size(0);
@@ -129,19 +132,29 @@ void decode_frames(const FrameDecoder& decoder, const at::Tensor& latents, const
   ChunkDecoder chunks(decoder);
   engine::return_freed_pages();  // denoising is over, and what it leaves has other sizes
   engine::StageScope stage(progress, Stage::decode, frames);
+  std::optional<engine::FramesOnTheWay> travelling;
+  const auto write = [&] {
+    if (!travelling) return;
+    const auto bytes = travelling->take();
+    if (bytes.planes) {
+      write_planes(*bytes.planes, *yuv420, stage);
+    } else {
+      write_frames(bytes.rgb, scaler.get(), sink, stage);
+    }
+    travelling.reset();
+  };
   for (int64_t first = 0; first < frames; first += chunk) {
     const int64_t count = std::min(chunk, frames - first);
     const int64_t begin = std::max<int64_t>(0, first - decoder.neighbours);
     const int64_t end = std::min(frames, first + count + decoder.neighbours);
-    const at::Tensor decoded = chunks.decode(latents.narrow(0, begin, end - begin), begin);
-    const at::Tensor own = decoded.narrow(0, first - begin, count);
-    const auto planes = yuv420 ? engine::frames_to_yuv420(own, first) : std::nullopt;
-    if (planes) {
-      write_planes(*planes, *yuv420, stage);
-    } else {
-      write_frames(engine::frames_to_rgb8(own, first), scaler.get(), sink, stage);
-    }
+    const at::Tensor given = latents.narrow(0, begin, end - begin);
+    const at::Tensor begun = chunks.begin(given);
+    write();
+    const at::Tensor decoded = chunks.settled(begun, given, begin);
+    travelling.emplace(decoded.narrow(0, first - begin, count), first, /*as_yuv420=*/yuv420 != nullptr);
+    if (travelling->have_arrived()) write();
   }
+  write();
 }
 
 void decode_frames(const vae::ImageAutoencoder& vae, const at::Tensor& latents, const Plan& plan, FrameSink& sink,
