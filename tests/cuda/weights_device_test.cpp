@@ -13,9 +13,9 @@
 
 #include "io/tensor_file.hpp"
 #include "support/cuda_device.hpp"
-#include "text/text_files.hpp"
 #include "tensor/dtypes.hpp"
 #include "tensor/weights.hpp"
+#include "text/text_files.hpp"
 
 namespace t2v {
 namespace {
