@@ -108,6 +108,11 @@ at::Tensor StepGraph::proving_run(Entry& entry, const std::vector<at::Tensor>& i
   }
 }
 
+bool StepGraph::has_given_up(int64_t kind) const {
+  return std::any_of(entries_.begin(), entries_.end(),
+                     [&](const Entry& entry) { return entry.kind == kind && entry.stage == Stage::given_up; });
+}
+
 at::Tensor StepGraph::call(const std::vector<at::Tensor>& inputs, const Work& work) const {
   const AttentionTiming timed(is_long_);
   return work(inputs);

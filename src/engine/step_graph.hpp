@@ -45,6 +45,8 @@ class StepGraph {
   at::Tensor run(const std::vector<at::Tensor>& inputs, const Work& work, int64_t kind = 0);
   /// The same for work that is no function of its inputs alone: never recorded.
   at::Tensor call(const std::vector<at::Tensor>& inputs, const Work& work) const;
+  /// Whether some work of this kind turned out not to be for recording.
+  bool has_given_up(int64_t kind) const;
   /// To be called when something that `work` uses has moved: weights that were loaded again in another precision.
   /// Nothing more is recorded; where that happens from step to step it would not pay.
   void stop() {

@@ -16,7 +16,7 @@ WholeSteps::WholeSteps(TabulatedScheduler& scheduler, sampling::Denoiser& denois
 
 std::optional<at::Tensor> WholeSteps::step(const at::Tensor& state, int64_t i) {
   const auto& call = calls_[static_cast<size_t>(i)];
-  if (!call) return std::nullopt;
+  if (!call || graph_.has_given_up(call->kind)) return std::nullopt;
   const auto whole = [&predict = call->predict](const std::vector<at::Tensor>& in) {
     const at::Tensor &x = in[0], &remembered = in[1], &time = in[2], &row = in[3];
     const at::Tensor prediction = predict(TabulatedScheduler::scaled(x, row), time);

@@ -20,7 +20,8 @@ class WholeSteps {
   /// All must outlive it.
   WholeSteps(sampling::TabulatedScheduler& scheduler, sampling::Denoiser& denoiser, StepGraph& graph);
 
-  /// The state after network call i, or nothing where that call is no function of tensors.
+  /// The state after network call i. Nothing where that call is no function of tensors, or where steps of its kind
+  /// can't be recorded: the network's own call may still be.
   std::optional<at::Tensor> step(const at::Tensor& state, int64_t i);
   /// To be called before the denoiser changes its precision: recordings are given up.
   void stop() { graph_.stop(); }

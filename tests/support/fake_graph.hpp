@@ -15,6 +15,7 @@ struct FakeGraphLog {
   int made = 0, warmed_up = 0, recorded = 0, replayed = 0;
   int asked = 0;
   bool has_room = true, fails_to_record = false, is_slow = false;
+  int failures = 0;  // so many recordings fail, then none
 };
 
 class FakeGraph final : public engine::GraphDevice {
@@ -26,7 +27,8 @@ class FakeGraph final : public engine::GraphDevice {
     work();
   }
   void record(const std::function<void()>& work) override {
-    if (log_.fails_to_record) throw std::runtime_error("operation not permitted when stream is capturing");
+    if (log_.fails_to_record || log_.failures-- > 0)
+      throw std::runtime_error("operation not permitted when stream is capturing");
     ++log_.recorded;
     work_ = work;
     work_();
