@@ -26,13 +26,13 @@ import transformers  # noqa: E402
 
 ASKED = types.SimpleNamespace(**json.loads(sys.argv[1]))
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+LOADING = {"torch_dtype": DTYPES[ASKED.dtype], "local_files_only": True}
 
 diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()
 torch.set_num_threads(ASKED.threads)
 torch.set_grad_enabled(False)
-if ASKED.dtype == "fp32":
-    torch.backends.cudnn.allow_tf32 = False  # as in t2v
+torch.backends.cudnn.allow_tf32 = False  # as in t2v; other precisions do not ask
 
 
 def pipeline_class():
@@ -41,15 +41,13 @@ def pipeline_class():
 
 
 def load_folder():
-    return getattr(diffusers, pipeline_class()).from_pretrained(ASKED.model, torch_dtype=DTYPES[ASKED.dtype], local_files_only=True,
-                                                                use_safetensors=True)
+    return getattr(diffusers, pipeline_class()).from_pretrained(ASKED.model, use_safetensors=True, **LOADING)
 
 
 def load_with_motion():
-    """diffusers' documentation of AnimateDiff: the adapter beside the picture model, and a scheduler as it was trained with."""
-    adapter = diffusers.MotionAdapter.from_pretrained(ASKED.motion_module, torch_dtype=DTYPES[ASKED.dtype], local_files_only=True)
-    pipe = diffusers.AnimateDiffPipeline.from_pretrained(ASKED.model, motion_adapter=adapter, torch_dtype=DTYPES[ASKED.dtype],
-                                                         local_files_only=True, use_safetensors=True)
+    """diffusers' documentation of AnimateDiff: the adapter beside the picture model, and the scheduler of its training."""
+    adapter = diffusers.MotionAdapter.from_pretrained(ASKED.motion_module, **LOADING)
+    pipe = diffusers.AnimateDiffPipeline.from_pretrained(ASKED.model, motion_adapter=adapter, use_safetensors=True, **LOADING)
     pipe.scheduler = diffusers.DDIMScheduler.from_config(
         pipe.scheduler.config, beta_schedule="linear", clip_sample=False, timestep_spacing="linspace", steps_offset=1)
     return pipe
@@ -157,9 +155,8 @@ class Server:
         """A run from that noise, in the asked precision or another: bf16 and fp16 go to fp32 and back without a change."""
         from safetensors.torch import load_file, save_file
         self.peer.pipe.to(DTYPES[dtype])
-        with torch.backends.cudnn.flags(benchmark=False, allow_tf32=False):
-            initial = load_file(noise)["latents"].to(ASKED.device, DTYPES[dtype])
-            latents = self.peer.clip(output_type="latent", latents=initial)
+        initial = load_file(noise)["latents"].to(ASKED.device, DTYPES[dtype])
+        latents = self.peer.clip(output_type="latent", latents=initial)
         self.peer.pipe.to(DTYPES[ASKED.dtype])
         save_file({"latents": latents.float().cpu().contiguous()}, made)
         return {}
@@ -177,7 +174,10 @@ def serve():
                "distance": server.distance}
     for line in sys.stdin:
         name, *words = line.split()
-        print(json.dumps(answers[name](*words)), flush=True)
+        answer = answers[name](*words)
+        if ASKED.device == "cuda":
+            torch.cuda.empty_cache()  # t2v is next, and finds room; the median call does not ask for it again
+        print(json.dumps(answer), flush=True)
 
 
 if len(sys.argv) > 2:
