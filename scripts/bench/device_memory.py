@@ -14,16 +14,16 @@ class Memory(ctypes.Structure):
 
 
 class Driver:
-    """`library`: something with NVML's functions (nvml.h). OSError where there is none, RuntimeError where it fails."""
+    """`nvml`: something with NVML's functions (nvml.h). OSError where there is none, RuntimeError where it fails."""
 
-    def __init__(self, library=None):
-        self.library = library or ctypes.CDLL("libnvidia-ml.so.1")
+    def __init__(self, nvml=None):
+        self.nvml = nvml or ctypes.CDLL("libnvidia-ml.so.1")
         self.device = ctypes.c_void_p()
         self.call("nvmlInit_v2")
         self.call("nvmlDeviceGetHandleByIndex_v2", 0, ctypes.byref(self.device))
 
     def call(self, name, *arguments):
-        status = getattr(self.library, name)(*arguments)
+        status = getattr(self.nvml, name)(*arguments)
         if status:
             raise RuntimeError(f"{name}: status {status}")
 

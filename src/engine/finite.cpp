@@ -38,11 +38,16 @@ void require_finite(const at::Tensor& tensor, const std::string& stage) {
   if (!all_finite({tensor})) throw_not_finite(stage, tensor.scalar_type(), false);
 }
 
+namespace {
+
+/// `tensor` in a smaller dtype where all its values are finite there too, else as it is.
 at::Tensor narrowed(const at::Tensor& tensor, c10::ScalarType dtype) {
   if (tensor.scalar_type() == dtype) return tensor;
   const at::Tensor small = tensor.to(dtype);
   return all_finite({small}) ? small : tensor;
 }
+
+}  // namespace
 
 at::Tensor compute_finite(const std::string& stage, const std::function<at::Tensor()>& compute,
                           const std::function<bool(bool)>& use_fp32) {

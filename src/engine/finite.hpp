@@ -27,7 +27,4 @@ at::Tensor compute_finite(const std::string& stage, const std::function<at::Tens
 void warn_of_retry(const std::string& stage, c10::ScalarType dtype);
 [[noreturn]] void throw_not_finite(const std::string& stage, c10::ScalarType dtype, bool was_retried);
 
-/// `tensor` in a smaller dtype where all its values are finite there too, else as it is.
-at::Tensor narrowed(const at::Tensor& tensor, c10::ScalarType dtype);
-
 }  // namespace t2v::engine

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A network's call recorded once and replayed in the steps after: the thousand kernels of a UNet then cost one launch
-// (CUDA graphs). A recording is used only where it gave, for another step's input, the very bits of the call itself and
+// A network's call, or a whole step around it (engine/whole_steps.hpp), recorded once and replayed in the steps after:
+// the thousand kernels of a UNet then cost one launch (CUDA graphs). A recording is used only where it gave, for another step's input, the very bits of the call itself and
 // gave them sooner; everything else is computed as if there were none.
 #pragma once
 

@@ -80,7 +80,7 @@ class DeviceMemory(unittest.TestCase):
     def test_the_peak_is_what_was_used_beyond_what_was_before(self):
         driver = device_memory.Driver(Driver([5 << 30, 6 << 30, 9 << 30, 7 << 30]))
         with device_memory.PeakMemory(driver, seconds_between=0.001) as peak:
-            while len(driver.library.used) > 1:
+            while len(driver.nvml.used) > 1:
                 pass
         self.assertEqual(peak.bytes, 4 << 30)
         self.assertEqual(driver.version(), "575.1")
