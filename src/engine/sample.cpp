@@ -23,6 +23,7 @@ class Steps {
   at::Tensor take(const sampling::StepContext& context) {
     const auto history = parts_.scheduler.state(), cached = parts_.denoiser.state();
     const at::Tensor random = parts_.rng.state();
+    const Rng::DrawnIn drawn(parts_.rng, network_dtype_);
     if (const auto next = tried(context)) return *next;
 
     const std::string stage =
@@ -43,7 +44,7 @@ class Steps {
   /// Nothing where a number is not finite.
   std::optional<at::Tensor> tried(const sampling::StepContext& context) {
     if (whole_) {
-      if (const auto next = whole_->step(parts_.state, context.index)) {
+      if (const auto next = whole_->step(parts_.state, context.index, parts_.rng)) {
         return all_finite({*next}) ? next : std::nullopt;
       }
     }
@@ -52,7 +53,6 @@ class Steps {
   std::optional<at::Tensor> called(const sampling::StepContext& context) {
     const at::Tensor input = parts_.scheduler.scale_model_input(parts_.state, context.index);
     const at::Tensor prediction = parts_.denoiser.predict(input, context).to(c10::kFloat);
-    const Rng::DrawnIn drawn(parts_.rng, network_dtype_);
     const at::Tensor next = parts_.scheduler.step(prediction, context.index, parts_.state, parts_.rng);
     return all_finite({prediction, next}) ? std::optional(next) : std::nullopt;
   }

@@ -14,7 +14,7 @@ namespace t2v::engine {
 
 struct SampleOptions {
   c10::ScalarType network_dtype = c10::kFloat;  ///< in which the noise of stochastic samplers is drawn
-  StepGraph* graph = nullptr;  ///< where whole steps may be recorded; a deterministic sampler is then a table
+  StepGraph* graph = nullptr;                   ///< where whole steps may be recorded; the sampler is then a table
 };
 
 /// Runs all network calls of `scheduler` from `state` (the noisy latents, any layout) to the end. The state is fp32

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A step of a run as one function of tensors: scaling, network, guidance and the sampler's update, which a device
-// records once and replays. What differs from step to step lies in tables: the sampler's rows and the time embeddings,
-// made for all steps before the first.
+// records once and replays. What differs from step to step lies in tables, the sampler's rows and the time embeddings,
+// made for all steps before the first; and in the noise, drawn before the step and given to it.
 #pragma once
 
 #include <optional>
@@ -20,9 +20,9 @@ class WholeSteps {
   /// All must outlive it.
   WholeSteps(sampling::TabulatedScheduler& scheduler, sampling::Denoiser& denoiser, StepGraph& graph);
 
-  /// The state after network call i. Nothing where that call is no function of tensors, or where steps of its kind
-  /// can't be recorded: the network's own call may still be.
-  std::optional<at::Tensor> step(const at::Tensor& state, int64_t i);
+  /// The state after network call i, with noise from `rng`. Nothing, and no noise drawn, where that call is no function
+  /// of tensors, or where steps of its kind can't be recorded: the network's own call may still be.
+  std::optional<at::Tensor> step(const at::Tensor& state, int64_t i, Rng& rng);
   /// To be called before the denoiser changes its precision: recordings are given up.
   void stop() { graph_.stop(); }
 

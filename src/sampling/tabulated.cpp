@@ -6,11 +6,9 @@
 #include <utility>
 
 #include <ATen/ops/cat.h>
-#include <ATen/ops/equal.h>
 #include <ATen/ops/eye.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/ones.h>
-#include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
 
 #include "core/text.hpp"
@@ -24,7 +22,8 @@ namespace {
 using at::Tensor;
 using Named = std::map<std::string, Tensor>;
 
-/// What a step is given: sample, prediction, then what is remembered in the order of `names`. [2 + names, numbers]
+/// What a step is given: sample, prediction, what is remembered in the order of `names`, then noise in the order of its
+/// draws. [2 + names + draws, numbers]
 struct Given {
   const std::vector<std::string>& names;
   Tensor values;
@@ -36,20 +35,27 @@ struct Given {
 struct Taken {
   Tensor next;       // [numbers]
   Named remembered;  // each [numbers]
-  bool drew_noise;
+  int64_t draws = 0;
 };
 
+/// Nothing where the scheduler's tensors, its noise among them, are of another size than the state. Noise that is not
+/// given is zero.
 std::optional<Taken> take_step(Scheduler& scheduler, int64_t i, const Given& given) {
   Named history;
   for (size_t k = 0; k < given.names.size(); ++k) history[given.names[k]] = given.at(static_cast<int64_t>(k) + 2);
   scheduler.set_state(history);
-  Rng rng(0, c10::Device(c10::kCPU));
-  const Tensor before = rng.state().clone();
-  const int64_t numbers = given.values.size(1);
+  const int64_t numbers = given.values.size(1), first_draw = static_cast<int64_t>(given.names.size()) + 2;
   Taken taken;
+  bool fits = true;
+  Rng rng(0, c10::Device(c10::kCPU));
+  const Rng::DrawnFrom source(rng, [&](at::IntArrayRef shape) {
+    const int64_t k = first_draw + taken.draws++;
+    const Tensor nothing = at::zeros(shape, given.values.options());
+    fits = fits && nothing.numel() == numbers;
+    return fits && k < given.values.size(0) ? given.values[k].view(shape) : nothing;
+  });
   taken.next = scheduler.step(given.at(1), i, given.at(0), rng).reshape({-1});
-  taken.drew_noise = !at::equal(before, rng.state());
-  if (taken.next.numel() != numbers) return std::nullopt;
+  if (!fits || taken.next.numel() != numbers) return std::nullopt;
   for (const auto& [name, tensor] : scheduler.state()) {
     if (tensor.numel() != numbers) return std::nullopt;
     taken.remembered[name] = tensor.reshape({-1}).to(c10::kDouble);
@@ -58,7 +64,19 @@ std::optional<Taken> take_step(Scheduler& scheduler, int64_t i, const Given& giv
   return taken;
 }
 
-/// Whether `got` is the sum of `given` weighted by `weights` [2 + names], within what fp32 may round away.
+/// The weights of all that step i takes: what it makes of unit vectors.
+std::optional<Taken> weights_of(Scheduler& scheduler, int64_t i, const std::vector<std::string>& names) {
+  const auto step_units = [&](int64_t draws) {
+    const auto count = static_cast<int64_t>(names.size()) + 2 + draws;
+    return take_step(scheduler, i, {names, at::eye(count, at::TensorOptions().dtype(c10::kDouble))});
+  };
+  const auto silent = step_units(0);
+  if (!silent || silent->draws == 0) return silent;
+  const auto whole = step_units(silent->draws);
+  return whole && whole->draws == silent->draws ? whole : std::nullopt;
+}
+
+/// Whether `got` is the sum of `given` weighted by `weights` [2 + names + draws], within what fp32 may round away.
 bool is_sum(const Tensor& got, const Tensor& weights, const Tensor& given) {
   constexpr double kTolerance = 1e-5;
   const Tensor parts = weights.unsqueeze(1) * given;
@@ -68,13 +86,13 @@ bool is_sum(const Tensor& got, const Tensor& weights, const Tensor& given) {
 
 /// Large numbers find what clips, small ones what is added.
 bool proves_linear(Scheduler& scheduler, int64_t i, const std::vector<std::string>& names, const Taken& weights) {
-  const auto count = static_cast<int64_t>(names.size()) + 2;
+  const auto count = static_cast<int64_t>(names.size()) + 2 + weights.draws;
   const auto options = at::TensorOptions().dtype(c10::kDouble);
   Rng rng(1, c10::Device(c10::kCPU));
   for (const double scale : {1e-3, 1.0, 1e3}) {
     const Given given{names, rng.normal({count, 8}, c10::kDouble, c10::Device(c10::kCPU)) * scale};
     const auto taken = take_step(scheduler, i, given);
-    if (!taken || taken->drew_noise || !is_sum(taken->next, weights.next, given.values)) return false;
+    if (!taken || taken->draws != weights.draws || !is_sum(taken->next, weights.next, given.values)) return false;
     for (const auto& [name, tensor] : taken->remembered) {
       if (!is_sum(tensor, weights.remembered.at(name), given.values)) return false;
     }
@@ -92,16 +110,16 @@ int64_t TabulatedScheduler::slot(const std::string& name) {
 }
 
 // Rows of a matrix: the next state, what is remembered, and the factor of scale_model_input(). Columns: the state, what
-// was remembered, the prediction.
+// was remembered, the prediction, the noise.
 bool TabulatedScheduler::tabulate() {
   std::vector<Taken> steps;
   std::vector<std::vector<std::string>> before;
   std::vector<std::string> names;
   const auto calls = static_cast<int64_t>(timesteps().size());
   for (int64_t i = 0; i < calls; ++i) {
-    const Given units{names, at::eye(static_cast<int64_t>(names.size()) + 2, at::TensorOptions().dtype(c10::kDouble))};
-    const auto taken = take_step(scheduler_, i, units);
-    if (!taken || taken->drew_noise || !proves_linear(scheduler_, i, names, *taken)) return false;
+    const auto taken = weights_of(scheduler_, i, names);
+    if (!taken || !proves_linear(scheduler_, i, names, *taken)) return false;
+    draws_.push_back(taken->draws);
     before.push_back(std::exchange(names, {}));
     for (const auto& [name, tensor] : taken->remembered) {
       slot(name);
@@ -112,15 +130,17 @@ bool TabulatedScheduler::tabulate() {
   }
 
   const auto size = static_cast<int64_t>(slots_.size()) + 2;
-  const Tensor table = at::zeros({calls, size, size}, at::TensorOptions().dtype(c10::kFloat));
+  const Tensor table = at::zeros({calls, size, size + most_draws()}, at::TensorOptions().dtype(c10::kFloat));
   for (int64_t i = 0; i < calls; ++i) {
+    const Taken& taken = steps[static_cast<size_t>(i)];
+    const auto& known = before[static_cast<size_t>(i)];
     const auto fill = [&](const Tensor& row, const Tensor& weights) {
       row[0] = weights[0];
       row[size - 1] = weights[1];
-      const auto& known = before[static_cast<size_t>(i)];
       for (size_t k = 0; k < known.size(); ++k) row[slot(known[k]) + 1] = weights[static_cast<int64_t>(k) + 2];
+      const auto first_draw = static_cast<int64_t>(known.size()) + 2;
+      row.narrow(0, size, taken.draws).copy_(weights.narrow(0, first_draw, taken.draws));
     };
-    const Taken& taken = steps[static_cast<size_t>(i)];
     fill(table[i][0], taken.next);
     for (const auto& [name, weights] : taken.remembered) fill(table[i][slot(name) + 1], weights);
     table[i][size - 1][0] = scheduler_.scale_model_input(at::ones({1}), i)[0];
@@ -140,9 +160,19 @@ std::unique_ptr<TabulatedScheduler> TabulatedScheduler::of(Scheduler& scheduler,
 Tensor TabulatedScheduler::scaled(const Tensor& sample, const Tensor& row) { return sample * row[-1][0]; }
 
 Tensor TabulatedScheduler::advanced(const Tensor& sample, const Tensor& remembered, const Tensor& model_output,
-                                    const Tensor& row) {
+                                    const Tensor& noise, const Tensor& row) {
   const auto flat = [](const Tensor& x) { return x.to(c10::kFloat).reshape({1, -1}); };
-  return at::mm(row.narrow(0, 0, row.size(0) - 1), at::cat({flat(sample), remembered, flat(model_output)}, 0));
+  return at::mm(row.narrow(0, 0, row.size(0) - 1), at::cat({flat(sample), remembered, flat(model_output), noise}, 0));
+}
+
+int64_t TabulatedScheduler::most_draws() const {
+  return draws_.empty() ? 0 : *std::max_element(draws_.begin(), draws_.end());
+}
+
+Tensor TabulatedScheduler::noise(const Tensor& sample, int64_t i, Rng& rng) const {
+  const Tensor noise = at::zeros({most_draws(), sample.numel()}, sample.options().dtype(c10::kFloat));
+  for (int64_t k = 0; k < draws_[static_cast<size_t>(i)]; ++k) noise[k].copy_(rng.normal_like(sample).view({-1}));
+  return noise;
 }
 
 Tensor TabulatedScheduler::remembered(const Tensor& sample) const {
@@ -163,8 +193,8 @@ Tensor TabulatedScheduler::accept(const Tensor& advanced, int64_t i, const Tenso
 
 Tensor TabulatedScheduler::scale_model_input(const Tensor& sample, int64_t i) const { return scaled(sample, row(i)); }
 
-Tensor TabulatedScheduler::step(const Tensor& model_output, int64_t i, const Tensor& sample, Rng&) {
-  return accept(advanced(sample, remembered(sample), model_output, row(i)), i, sample);
+Tensor TabulatedScheduler::step(const Tensor& model_output, int64_t i, const Tensor& sample, Rng& rng) {
+  return accept(advanced(sample, remembered(sample), model_output, noise(sample, i, rng), row(i)), i, sample);
 }
 
 Named TabulatedScheduler::state() const {

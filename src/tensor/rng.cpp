@@ -18,6 +18,7 @@ Rng::Rng(uint64_t seed, c10::Device generator_device)
 }
 
 at::Tensor Rng::normal(at::IntArrayRef shape, c10::ScalarType dtype, c10::Device device) {
+  if (source_) return source_(shape).to(device, dtype);
   const auto options = at::TensorOptions().dtype(drawn_in_.value_or(dtype)).device(generator_.device());
   return at::randn(shape, generator_, options).to(device, dtype);
 }

@@ -119,10 +119,10 @@ TEST_P(Samplers, Row43_a_step_that_overflows_fp16_is_done_again_in_fp32) {
   EXPECT_LT((got.to(c10::kFloat) - want.to(c10::kFloat)).abs().max().item<double>(), 0.02 * scale) << GetParam();
 }
 
-/// Keeps every state, through a file.
+/// Keeps every state of a run from its beginning, through a file.
 class KeepingProgress final : public Progress {
  public:
-  bool wants_state(int64_t, int64_t) override { return true; }
+  bool wants_state(int64_t, int64_t) override { return from == nullptr; }
   void keep_state(RunState state) override {
     const auto file = std::filesystem::temp_directory_path() / ("t2v_state_" + std::to_string(getpid()));
     save_run_state(file, state, "about");
@@ -185,16 +185,25 @@ class TensorDenoiser final : public sampling::Denoiser {
 
 class WholeSteps : public testing::TestWithParam<const char*> {
  protected:
-  at::Tensor run(TensorDenoiser& denoiser, Progress& progress) {
-    const auto scheduler = scheduler_of(GetParam(), /*eta=*/0, /*steps=*/12);
-    Rng rng = cpu_rng();
+  at::Tensor run(TensorDenoiser& denoiser, Progress& progress, bool is_recorded = true) {
+    const auto scheduler = scheduler_of(GetParam(), kEta, /*steps=*/12);
+    rng_ = cpu_rng();
     StepGraph graph = t2v::test::fake_graph(log_, 12);
-    return sample(*scheduler, pattern(kShape, 5) * scheduler->init_noise_sigma(), denoiser, rng, progress,
-                  {.graph = &graph});
+    return sample(*scheduler, pattern(kShape, 5) * scheduler->init_noise_sigma(), denoiser, rng_, progress,
+                  {.network_dtype = c10::kHalf, .graph = is_recorded ? &graph : nullptr});
   }
+  static constexpr double kEta = 0.5;         // ddim and tcd draw noise
+  static constexpr double kTolerance = 2e-5;  // fp32 in another order of roundings, amplified by multistep methods
+  Rng rng_ = cpu_rng();
   t2v::test::FakeGraphLog log_;
 };
-INSTANTIATE_TEST_SUITE_P(, WholeSteps, testing::Values("ddim", "euler", "dpmpp_2m", "heun", "unipc"));
+INSTANTIATE_TEST_SUITE_P(, WholeSteps,
+                         testing::Values("ddim", "euler", "dpmpp_2m", "heun", "unipc", "euler_a", "dpm2_a",
+                                         "dpmpp_2m_sde", "dpmpp_sde", "ddpm", "lcm", "tcd"));
+
+double difference(const at::Tensor& got, const at::Tensor& want) {
+  return ((got - want).norm() / want.norm()).item<double>();
+}
 
 TEST_P(WholeSteps, never_call_the_network_by_itself) {
   Progress progress;
@@ -215,6 +224,28 @@ TEST_P(WholeSteps, continue_after_any_step_bit_for_bit) {
   }
 }
 
+TEST_P(WholeSteps, make_the_run_of_the_calls_with_the_same_noise) {
+  Progress progress;
+  TensorDenoiser denoiser;
+  const at::Tensor want = run(denoiser, progress, /*is_recorded=*/false);
+  const at::Tensor random = rng_.state();
+  EXPECT_LT(difference(run(denoiser, progress), want), kTolerance);
+  EXPECT_TRUE(at::equal(rng_.state(), random));
+}
+
+TEST_P(WholeSteps, continue_what_the_calls_began_and_are_continued_by_them) {
+  TensorDenoiser denoiser;
+  for (const bool is_recorded : {false, true}) {
+    KeepingProgress keeping;
+    const at::Tensor want = run(denoiser, keeping, is_recorded);
+    for (const RunState& state : keeping.states) {
+      KeepingProgress later;
+      later.from = &state;
+      EXPECT_LT(difference(run(denoiser, later, !is_recorded), want), kTolerance) << "after step " << state.steps_done;
+    }
+  }
+}
+
 TEST_P(WholeSteps, that_overflow_are_done_again_in_fp32_and_replayed_no_more) {
   Progress progress;
   TensorDenoiser whole, broken;
@@ -224,7 +255,7 @@ TEST_P(WholeSteps, that_overflow_are_done_again_in_fp32_and_replayed_no_more) {
   const at::Tensor got = run(broken, progress);
   EXPECT_EQ(broken.called, 1);
   EXPECT_EQ(log_.recorded, 1);
-  EXPECT_LT(((got - want).norm() / want.norm()).item<double>(), 1e-5);
+  EXPECT_LT(difference(got, want), 1e-5);
 }
 
 TEST(Sample, Row43_without_a_better_precision_the_error_names_step_stage_and_dtype) {

@@ -72,11 +72,12 @@ TEST_P(RecordedSteps, that_can_not_be_recorded_leave_the_network_to_be) {
   EXPECT_GE(log_.replayed, 1 + 10);
 }
 
-TEST_P(RecordedSteps, of_a_sampler_that_draws_noise_record_the_network_alone) {
+TEST_P(RecordedSteps, of_a_sampler_that_draws_noise_are_replayed_with_it) {
   Request noisy = request();
   noisy.sampler = "euler_a";
   expect_same_clip(noisy);
-  EXPECT_GT(log_.replayed, 0);
+  EXPECT_EQ(log_.recorded, 1);
+  EXPECT_EQ(log_.replayed, 1 + 11);
 }
 
 TEST_P(RecordedSteps, of_moving_windows_record_the_network_alone) {

@@ -3,7 +3,7 @@
 #include "sampling/tabulated.hpp"
 
 #include <ostream>
-#include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,33 +32,36 @@ const char* kVelocity = R"({"_class_name":"DDIMScheduler","beta_schedule":"linea
                         R"("clip_sample":false,"skip_prk_steps":false,"timestep_spacing":"trailing"})";
 const char* kFlow = R"({"_class_name":"FlowMatchEulerDiscreteScheduler","shift":3.0,"num_train_timesteps":1000})";
 
+const char* kNoisyFlow = R"({"_class_name":"FlowMatchEulerDiscreteScheduler","shift":3.0,"num_train_timesteps":1000,)"
+                         R"("stochastic_sampling":true})";
+
 struct Case {
   std::string sampler, config, sigmas;
   int64_t steps = 9;
-  double strength = 1.0;
+  double strength = 1.0, eta = 0;
 };
 void PrintTo(const Case& c, std::ostream* out) { *out << c.sampler << ", " << c.steps << " steps, " << c.sigmas; }
 
-std::unique_ptr<Scheduler> make(const Case& c, double eta = 0) {
+std::unique_ptr<Scheduler> make(const Case& c) {
   SchedulerOptions options;
   options.steps = c.steps;
   options.strength = c.strength;
   options.sigmas = c.sigmas;
-  options.eta = eta;
+  options.eta = c.eta;
   return make_scheduler(c.sampler, config_of(c.config), options);
 }
 
 /// A network that is no linear function of its input.
 Tensor predict(const Tensor& x, int64_t i) { return (x * 0.7).sin() * 0.5 + pattern(kShape, i) * 0.2; }
 
-Tensor run(Scheduler& scheduler, int64_t first, Tensor x) {
-  Rng rng = cpu_rng();
-  for (int64_t i = first; i < static_cast<int64_t>(scheduler.timesteps().size()); ++i) {
-    x = scheduler.step(predict(scheduler.scale_model_input(x, i), i), i, x, rng);
-  }
+Tensor run(Scheduler& scheduler, int64_t first, int64_t end, Tensor x, Rng& rng) {
+  for (int64_t i = first; i < end; ++i) x = scheduler.step(predict(scheduler.scale_model_input(x, i), i), i, x, rng);
   return x;
 }
+int64_t calls(const Scheduler& scheduler) { return static_cast<int64_t>(scheduler.timesteps().size()); }
 Tensor start(const Scheduler& scheduler) { return pattern(kShape, 3) * scheduler.init_noise_sigma(); }
+
+Tensor whole_run(Scheduler& scheduler, Rng& rng) { return run(scheduler, 0, calls(scheduler), start(scheduler), rng); }
 
 double difference(const Tensor& got, const Tensor& want) { return ((got - want).norm() / want.norm()).item<double>(); }
 
@@ -72,22 +75,23 @@ TEST_P(Tables, make_the_samplers_run) {
   const auto table = TabulatedScheduler::of(*tabulated, kCpu);
   ASSERT_TRUE(table);
   EXPECT_TRUE(tabulated->state().empty()) << "left as it was";
-  EXPECT_LT(difference(run(*table, 0, start(*table)), run(*plain, 0, start(*plain))), kTolerance);
+  Rng rng = cpu_rng(), plain_rng = cpu_rng();
+  EXPECT_LT(difference(whole_run(*table, rng), whole_run(*plain, plain_rng)), kTolerance);
+  EXPECT_TRUE(at::equal(rng.state(), plain_rng.state()));
 }
 
 TEST_P(Tables, hand_a_run_over_to_the_sampler_and_take_it_back_after_any_step) {
   const auto whole = make(GetParam());
-  const Tensor want = run(*whole, 0, start(*whole));
-  const auto calls = static_cast<int64_t>(whole->timesteps().size());
-  for (int64_t done = 1; done < calls; ++done) {
+  Rng whole_rng = cpu_rng();
+  const Tensor want = whole_run(*whole, whole_rng);
+  for (int64_t done = 1; done < calls(*whole); ++done) {
     const auto plain = make(GetParam()), tabulated = make(GetParam());
     const auto table = TabulatedScheduler::of(*tabulated, kCpu);
     const auto part = [&](Scheduler& first, Scheduler& second) {
       Rng rng = cpu_rng();
-      Tensor x = start(first);
-      for (int64_t i = 0; i < done; ++i) x = first.step(predict(first.scale_model_input(x, i), i), i, x, rng);
+      const Tensor x = run(first, 0, done, start(first), rng);
       second.set_state(first.state());
-      return run(second, done, x);
+      return run(second, done, calls(second), x, rng);
     };
     EXPECT_LT(difference(part(*table, *plain), want), kTolerance) << done;
     plain->set_state({});
@@ -98,18 +102,18 @@ TEST_P(Tables, hand_a_run_over_to_the_sampler_and_take_it_back_after_any_step) {
 TEST_P(Tables, go_on_from_their_own_state_bit_for_bit) {
   const auto scheduler = make(GetParam());
   const auto table = TabulatedScheduler::of(*scheduler, kCpu);
-  const Tensor want = run(*table, 0, start(*table));
-  table->set_state({});
   Rng rng = cpu_rng();
-  Tensor x = start(*table);
-  for (int64_t i = 0; i < 3; ++i) x = table->step(predict(table->scale_model_input(x, i), i), i, x, rng);
+  const Tensor want = whole_run(*table, rng);
+  table->set_state({});
+  rng = cpu_rng();
+  const Tensor x = run(*table, 0, 3, start(*table), rng);
   const auto state = table->state();
   table->set_state({});
   table->set_state(state);
-  EXPECT_TRUE(at::equal(run(*table, 3, x), want));
+  EXPECT_TRUE(at::equal(run(*table, 3, calls(*table), x, rng), want));
 }
 
-std::vector<Case> deterministic() {
+std::vector<Case> all_cases() {
   std::vector<Case> cases;
   for (const char* sampler : {"ddim", "pndm", "euler", "heun", "dpm2", "lms", "dpmpp_2m", "deis", "unipc"}) {
     cases.push_back({sampler, kEpsilon, ""});
@@ -118,30 +122,85 @@ std::vector<Case> deterministic() {
   for (const char* sampler : {"ddim", "pndm", "euler", "dpmpp_2m", "unipc"}) cases.push_back({sampler, kVelocity, ""});
   for (const char* sampler : {"euler", "dpmpp_2m", "unipc", "heun"}) cases.push_back({sampler, kEpsilon, "karras"});
   cases.push_back({"flow_euler", kFlow, ""});
+
+  for (const char* sampler : {"ddpm", "euler_a", "dpm2_a", "dpmpp_2m_sde", "dpmpp_sde", "lcm"}) {  // draw noise
+    cases.push_back({sampler, kEpsilon, ""});
+    cases.push_back({sampler, kEpsilon, "", 14, 0.6});
+  }
+  for (const char* sampler : {"ddim", "tcd"}) cases.push_back({sampler, kEpsilon, "", 9, 1.0, /*eta=*/0.6});
+  for (const char* sampler : {"ddpm", "euler_a", "dpmpp_2m_sde", "lcm"}) cases.push_back({sampler, kVelocity, ""});
+  for (const char* sampler : {"dpm2_a", "dpmpp_2m_sde", "dpmpp_sde"}) cases.push_back({sampler, kEpsilon, "karras"});
+  cases.push_back({"flow_euler", kNoisyFlow, ""});
   return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(, Tables, testing::ValuesIn(deterministic()),
+INSTANTIATE_TEST_SUITE_P(, Tables, testing::ValuesIn(all_cases()),
                          [](const auto& info) { return info.param.sampler + "_" + std::to_string(info.index); });
 
-TEST(Tabulated, what_draws_noise_is_no_table) {
-  std::set<std::string> tables;
+TEST(Tabulated, every_sampler_is_a_table) {
   for (const auto& row : scheduler_rows()) {
     const std::string name(row.name);
-    const auto scheduler = make({name, name.starts_with("flow_") ? kFlow : kEpsilon, ""});
-    if (TabulatedScheduler::of(*scheduler, kCpu)) tables.insert(name);
+    for (const double eta : {0.0, 0.5}) {
+      const auto scheduler = make({name, name.starts_with("flow_") ? kFlow : kEpsilon, "", 9, 1.0, eta});
+      EXPECT_TRUE(TabulatedScheduler::of(*scheduler, kCpu)) << name << ", eta " << eta;
+    }
   }
-  EXPECT_EQ(tables, (std::set<std::string>{"ddim", "pndm", "euler", "heun", "dpm2", "dpmpp_2m", "unipc", "deis", "lms",
-                                           "flow_euler", "flow_unipc", "tcd"}));
-  const auto scheduler = make({"ddim", kEpsilon, ""}, /*eta=*/0.5);
-  EXPECT_FALSE(TabulatedScheduler::of(*scheduler, kCpu));
 }
 
 TEST(Tabulated, what_clips_is_no_table) {
   std::string clips = kEpsilon;
   clips.replace(clips.find("\"clip_sample\":false"), 19, "\"clip_sample\":true");
-  const auto scheduler = make({"ddim", clips, ""});
-  EXPECT_FALSE(TabulatedScheduler::of(*scheduler, kCpu));
+  for (const auto& row : scheduler_rows()) {
+    const std::string name(row.name);
+    const auto scheduler = make({name, name.starts_with("flow_") ? kFlow : clips, ""});
+    const bool clips_here = name == "ddpm" || name == "ddim" || name == "heun" || name == "lcm";
+    EXPECT_EQ(TabulatedScheduler::of(*scheduler, kCpu) == nullptr, clips_here) << name;
+  }
+}
+
+/// Makes x + i * (first draw - 2 * second draw) in step i, which draws i % 3 times.
+class DrawsTwice : public Scheduler {
+ public:
+  std::span<const double> timesteps() const override { return timesteps_; }
+  double init_noise_sigma() const override { return 1; }
+  Tensor scale_model_input(const Tensor& sample, int64_t) const override { return sample; }
+  Tensor step(const Tensor& output, int64_t i, const Tensor& sample, Rng& rng) override {
+    Tensor next = sample + output;
+    const double factors[] = {1, -2};
+    for (int64_t k = 0; k < i % 3; ++k) next = next + weighed(rng.normal_like(drawn_like(sample))) * factors[k] * i;
+    return next;
+  }
+  Tensor add_noise(const Tensor& original, const Tensor&, int64_t) const override { return original; }
+  std::map<std::string, Tensor> state() const override { return {}; }
+  void set_state(const std::map<std::string, Tensor>&) override {}
+
+ private:
+  virtual Tensor drawn_like(const Tensor& sample) const { return sample; }
+  virtual Tensor weighed(const Tensor& noise) const { return noise; }
+  std::vector<double> timesteps_ = std::vector<double>(9);
+};
+
+TEST(Tabulated, noise_keeps_the_order_of_its_draws) {
+  DrawsTwice scheduler;
+  const auto table = TabulatedScheduler::of(scheduler, kCpu);
+  ASSERT_TRUE(table);
+  Rng rng = cpu_rng(), plain_rng = cpu_rng();
+  EXPECT_LT(difference(whole_run(*table, rng), whole_run(scheduler, plain_rng)), kTolerance);
+  EXPECT_TRUE(at::equal(rng.state(), plain_rng.state()));
+}
+
+TEST(Tabulated, noise_of_another_size_than_the_state_is_no_column) {
+  class OneForAll final : public DrawsTwice {
+    Tensor drawn_like(const Tensor& sample) const override { return sample.flatten()[0]; }
+  } scheduler;
+  EXPECT_FALSE(TabulatedScheduler::of(scheduler, kCpu));
+}
+
+TEST(Tabulated, noise_of_which_a_step_is_no_linear_function_is_no_column) {
+  class Bends final : public DrawsTwice {
+    Tensor weighed(const Tensor& noise) const override { return noise.abs(); }
+  } scheduler;
+  EXPECT_FALSE(TabulatedScheduler::of(scheduler, kCpu));
 }
 
 TEST(Tabulated, the_state_of_another_step_is_refused) {
