@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/whole_steps.hpp"
 
+#include <ATen/ops/equal.h>
+
 namespace t2v::engine {
 
 using sampling::TabulatedScheduler;
@@ -23,8 +25,28 @@ std::optional<at::Tensor> WholeSteps::step(const at::Tensor& state, int64_t i, R
     return TabulatedScheduler::advanced(x, remembered, prediction, noise, row);
   };
   const std::vector<at::Tensor> inputs{state, scheduler_.remembered(state), call->time, scheduler_.row(i),
-                                       scheduler_.noise(state, i, rng)};
-  return scheduler_.accept(graph_.run(inputs, whole, call->kind), i, state);
+                                       noise(state, i, rng)};
+  const at::Tensor next = scheduler_.accept(graph_.run(inputs, whole, call->kind), i, state);
+  draw_ahead(next, i + 1, rng);  // the device is still busy
+  return next;
+}
+
+at::Tensor WholeSteps::noise(const at::Tensor& state, int64_t i, Rng& rng) {
+  const bool is_drawn = ahead_ && ahead_->step == i && at::equal(ahead_->before, rng.state());
+  if (!is_drawn) return scheduler_.noise(state, i, rng);
+  rng.set_state(ahead_->after);
+  return ahead_->noise;
+}
+
+/// The generator stays where it is: the step may never come, or not in this form.
+void WholeSteps::draw_ahead(const at::Tensor& state, int64_t i, Rng& rng) {
+  ahead_.reset();
+  if (i == static_cast<int64_t>(calls_.size()) || scheduler_.draws(i) == 0) return;
+  Ahead next{.step = i, .noise = {}, .before = rng.state(), .after = {}};
+  next.noise = scheduler_.noise(state, i, rng);
+  next.after = rng.state();
+  rng.set_state(next.before);
+  ahead_ = next;
 }
 
 }  // namespace t2v::engine

@@ -27,9 +27,20 @@ class WholeSteps {
   void stop() { graph_.stop(); }
 
  private:
+  /// The next step's noise, drawn while the device is busy with this one: made on the CPU it takes milliseconds. It
+  /// counts if the generator is then as it was for this draw.
+  struct Ahead {
+    int64_t step = 0;
+    at::Tensor noise;
+    at::Tensor before, after;  // states of the generator
+  };
+  at::Tensor noise(const at::Tensor& state, int64_t i, Rng& rng);
+  void draw_ahead(const at::Tensor& state, int64_t i, Rng& rng);
+
   sampling::TabulatedScheduler& scheduler_;
   StepGraph& graph_;
   std::vector<std::optional<sampling::TensorCall>> calls_;  // of every step
+  std::optional<Ahead> ahead_;
 };
 
 }  // namespace t2v::engine

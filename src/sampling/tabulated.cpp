@@ -171,7 +171,7 @@ int64_t TabulatedScheduler::most_draws() const {
 
 Tensor TabulatedScheduler::noise(const Tensor& sample, int64_t i, Rng& rng) const {
   const Tensor noise = at::zeros({most_draws(), sample.numel()}, sample.options().dtype(c10::kFloat));
-  for (int64_t k = 0; k < draws_[static_cast<size_t>(i)]; ++k) noise[k].copy_(rng.normal_like(sample).view({-1}));
+  for (int64_t k = 0; k < draws(i); ++k) noise[k].copy_(rng.normal_like(sample).view({-1}));
   return noise;
 }
 

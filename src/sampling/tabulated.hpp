@@ -41,6 +41,8 @@ class TabulatedScheduler final : public Scheduler {
   // A step as a function of tensors only.
   /// What it remembers, [R, numel of the state] fp32: zeros where there is nothing yet.
   at::Tensor remembered(const at::Tensor& sample) const;
+  /// How often network call i draws noise.
+  int64_t draws(int64_t i) const { return draws_[static_cast<size_t>(i)]; }
   /// The noise of network call i, drawn as the scheduler draws it: [K, numel of the state] fp32, K the most draws of
   /// any call. Zeros beyond this one's.
   at::Tensor noise(const at::Tensor& sample, int64_t i, Rng& rng) const;

@@ -13,6 +13,7 @@
 
 #include "engine/run_state.hpp"
 #include "engine/sample.hpp"
+#include "engine/whole_steps.hpp"
 #include "sampling/support.hpp"
 #include "support/fake_graph.hpp"
 #include "tensor/operators.hpp"
@@ -244,6 +245,40 @@ TEST_P(WholeSteps, continue_what_the_calls_began_and_are_continued_by_them) {
       EXPECT_LT(difference(run(denoiser, later, !is_recorded), want), kTolerance) << "after step " << state.steps_done;
     }
   }
+}
+
+class NoiseAhead : public testing::Test {
+ protected:
+  std::unique_ptr<sampling::Scheduler> scheduler_ = scheduler_of("euler_a", /*eta=*/0, /*steps=*/12);
+  std::unique_ptr<sampling::TabulatedScheduler> table_ = sampling::TabulatedScheduler::of(*scheduler_, c10::kCPU);
+  TensorDenoiser denoiser_;
+  t2v::test::FakeGraphLog log_;
+  StepGraph graph_ = t2v::test::fake_graph(log_, 12);
+};
+
+TEST_F(NoiseAhead, is_drawn_once_and_leaves_the_generator_where_it_is) {
+  engine::WholeSteps steps(*table_, denoiser_, graph_);
+  Rng rng = cpu_rng(), plain = cpu_rng(), source = cpu_rng();
+  at::Tensor state = *steps.step(pattern(kShape, 5), 0, rng);
+  plain.normal_like(state);
+  EXPECT_TRUE(at::equal(rng.state(), plain.state()));
+  int draws = 0;
+  const Rng::DrawnFrom counted(rng, [&](at::IntArrayRef shape) {
+    ++draws;
+    return source.normal(shape, c10::kFloat, c10::kCPU);
+  });
+  state = *steps.step(state, 1, rng);
+  EXPECT_EQ(draws, 1) << "of step 2";
+  for (int64_t i = 2; i < 12; ++i) state = *steps.step(state, i, rng);
+  EXPECT_EQ(draws, 10);
+}
+
+TEST_F(NoiseAhead, is_drawn_again_where_the_generator_has_moved) {
+  engine::WholeSteps steps(*table_, denoiser_, graph_), others(*table_, denoiser_, graph_);
+  Rng rng = cpu_rng(), moved = cpu_rng(/*seed=*/99);
+  const at::Tensor state = *steps.step(pattern(kShape, 5), 0, rng);
+  rng.set_state(moved.state());
+  EXPECT_TRUE(at::equal(*steps.step(state, 1, rng), *others.step(state, 1, moved)));
 }
 
 TEST_P(WholeSteps, that_overflow_are_done_again_in_fp32_and_replayed_no_more) {
