@@ -10,6 +10,7 @@
 
 #include "engine/memory_probe.hpp"
 #include "models/vae/image_autoencoder.hpp"
+#include "models/vae/placements.hpp"
 #include "models/vae/temporal_decoder.hpp"
 #include "tensor/op_profile.hpp"
 #include "tensor/rng.hpp"
@@ -47,7 +48,7 @@ std::optional<EncodeTimes> encode_times(const io::Component& part, const Plan& p
   WeightStore header = vae::header_store(part);
   const Encoder shapes = make_encoder(part, header.root());
   out.flops = engine::probe([&] { shapes.encode(engine::meta(shape)); }).flops;
-  const Placement where{placement.device, shapes.force_upcast ? c10::kFloat : placement.dtype};
+  const Placement where = models::vae_placements(placement, shapes.force_upcast).encoding;
   WeightStore store(part.weights(), where, vae::rename_old_attention);
   const Encoder encoder = make_encoder(part, store.root());
   const at::Tensor image = Rng(1, c10::kCPU)

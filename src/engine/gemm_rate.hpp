@@ -6,7 +6,8 @@
 
 namespace t2v::engine {
 
-/// FLOP/s of a square product in the placement's dtype (2048 wide on a CPU, 8192 on CUDA): the best of several.
+/// FLOP/s of a square product in the placement's dtype (2048 wide on a CPU, 8192 on CUDA; narrower where that takes
+/// long): the best of several.
 double measured_gemm_rate(const Placement& placement);
 
 /// Bytes/s of copying a large tensor, read and written counted: the best of several.

@@ -66,12 +66,15 @@ class ChunkDecoder {
   explicit ChunkDecoder(const FrameDecoder& decoder) : decoder_(decoder) {}
 
   /// [f, 3, H, W], on a device only queued.
-  at::Tensor begin(const at::Tensor& latents) const { return decoder_.decode(latents); }
+  at::Tensor begin(const at::Tensor& latents) const {
+    return is_hopeless_ ? precise_(latents) : decoder_.decode(latents.to(decoder_.dtype));
+  }
   /// What begin() gave, mended.
   at::Tensor settled(const at::Tensor& frames, const at::Tensor& latents, int64_t first) {
-    if (!decoder_.load_fp32) return frames;  // checked when they become bytes
+    if (!decoder_.load_fp32 || is_hopeless_) return frames;  // checked when they become bytes
     const at::Tensor good = good_frames(frames);
     if (good.all().item<bool>()) return frames;
+    is_hopeless_ = !good.any().item<bool>();
     if (!decoder_.frames_apart) return decode_fp32(latents, first);
     std::vector<at::Tensor> mended;
     for (int64_t i = 0; i < frames.size(0); ++i) {
@@ -92,15 +95,16 @@ class ChunkDecoder {
   at::Tensor decode_fp32(const at::Tensor& latents, int64_t first) {
     std::string stage = "decode: frame " + std::to_string(first);
     if (latents.size(0) > 1) stage += " to " + std::to_string(first + latents.size(0) - 1);
-    engine::warn_of_retry(stage, latents.scalar_type());
+    engine::warn_of_retry(stage, decoder_.dtype);
     if (!precise_) precise_ = decoder_.load_fp32();
-    const at::Tensor frames = precise_(latents.to(c10::kFloat));
-    if (!engine::all_finite({frames})) engine::throw_not_finite(stage, latents.scalar_type(), true);
+    const at::Tensor frames = precise_(latents);
+    if (!engine::all_finite({frames})) engine::throw_not_finite(stage, decoder_.dtype, true);
     return frames;
   }
 
   const FrameDecoder& decoder_;
   FrameDecoder::Decode precise_;  // from the first frame that needs it to the last
+  bool is_hopeless_ = false;      // a chunk had no good frame: what follows is not tried in its own precision
 };
 
 }  // namespace
@@ -157,9 +161,9 @@ void decode_frames(const FrameDecoder& decoder, const at::Tensor& latents, const
   write();
 }
 
-void decode_frames(const vae::ImageAutoencoder& vae, const at::Tensor& latents, const Plan& plan, FrameSink& sink,
-                   Progress& progress) {
-  decode_frames(frame_decoder(vae, plan, /*frames_apart=*/true), latents, plan, sink, progress);
+void decode_frames(const vae::ImageAutoencoder& vae, c10::ScalarType dtype, const at::Tensor& latents, const Plan& plan,
+                   FrameSink& sink, Progress& progress) {
+  decode_frames(frame_decoder(vae, dtype, plan, /*frames_apart=*/true), latents, plan, sink, progress);
 }
 
 }  // namespace t2v::models

@@ -17,20 +17,22 @@ namespace t2v::models {
 /// What decoding needs of an autoencoder.
 struct FrameDecoder {
   using Decode = std::function<at::Tensor(const at::Tensor&)>;  ///< [f, C, h, w] -> [f, 3, H, W] in [-1, 1]
-  Decode decode;
+  Decode decode;                                                ///< takes latents of `dtype`
+  c10::ScalarType dtype = c10::kFloat;
   std::function<Decode()> load_fp32;  ///< the same in fp32, for frames that its own precision can't hold; may be empty
   int64_t factor = 8;                 ///< pixels a latent
   bool frames_apart = true;           ///< a frame is the same whatever is decoded beside it
   int64_t neighbours = 0;             ///< frames on either side of a chunk that are decoded along and dropped
 };
 
-/// A FrameDecoder of an autoencoder, in tiles where the plan says so. `vae` must outlive it.
+/// A FrameDecoder of an autoencoder in `dtype`, in tiles where the plan says so. `vae` must outlive it.
 template <class Vae>
-FrameDecoder frame_decoder(const Vae& vae, const Plan& plan, bool frames_apart) {
+FrameDecoder frame_decoder(const Vae& vae, c10::ScalarType dtype, const Plan& plan, bool frames_apart) {
   const auto run = [tiled = plan.request.vae_tiling](const Vae& network, const at::Tensor& latents) {
     return tiled ? network.decode_tiled(latents) : network.decode(latents);
   };
   FrameDecoder out{.decode = [run, &vae](const at::Tensor& latents) { return run(vae, latents); },
+                   .dtype = dtype,
                    .load_fp32 = {},
                    .factor = vae.spatial_factor(),
                    .frames_apart = frames_apart};
@@ -53,15 +55,16 @@ engine::CallCost decode_cost(const Vae& shapes, const Plan& plan, at::IntArrayRe
   });
 }
 
-/// Decodes `latents` [F, C, h, w] (unscaled, placed like the VAE) a chunk at a time and writes each frame to `sink`,
-/// resized to plan.width x plan.height where they differ. Memory does not grow with F, and where little is free fewer
-/// frames than usual are decoded at once, if they are the same then. Frames that are NaN, Inf or plain black are
-/// decoded once more in fp32 where there is such a form; Error{numbers} names one that is still not finite.
+/// Decodes `latents` [F, C, h, w] (unscaled, fp32, on the VAE's device) a chunk at a time and writes each frame to
+/// `sink`, resized to plan.width x plan.height where they differ. Memory does not grow with F, and where little is free
+/// fewer frames than usual are decoded at once, if they are the same then. Frames that are NaN, Inf or plain black are
+/// decoded once more in fp32 where there is such a form, and all that follow a chunk without one good frame at once;
+/// Error{numbers} names one that is still not finite.
 void decode_frames(const FrameDecoder& decoder, const at::Tensor& latents, const Plan& plan, FrameSink& sink,
                    Progress& progress);
 /// The same with an image autoencoder.
-void decode_frames(const vae::ImageAutoencoder& vae, const at::Tensor& latents, const Plan& plan, FrameSink& sink,
-                   Progress& progress);
+void decode_frames(const vae::ImageAutoencoder& vae, c10::ScalarType dtype, const at::Tensor& latents, const Plan& plan,
+                   FrameSink& sink, Progress& progress);
 
 /// As many of `wanted` frames as fit into `free` bytes, where one chunk of the plan takes plan.memory.decode_peak. 0
 /// free: not known, so all.

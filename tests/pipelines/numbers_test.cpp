@@ -152,14 +152,15 @@ TEST_F(Numbers, Row43_steps_that_overflow_fp16_are_done_again_in_fp32_and_named)
 
 TEST_F(Numbers, Row44_frames_that_overflow_fp16_are_decoded_in_fp32) {
   change(kVae, too_large);
-  // Where the config says so, the autoencoder is in fp32 from the start.
+  // Where the config says so, the autoencoder is in fp32 from the start on a CPU.
   const fs::path config_file = folder_.path() / "vae/config.json";
   io::Json config = io::load_json(config_file);
   config["force_upcast"] = false;
   std::ofstream(config_file) << config.dump();
   const Result full = run("fp32"), half = run("fp16");
-  for (const char* frame : {"0", "1", "2"})
+  for (const char* frame : {"0", "1"})
     EXPECT_THAT(half.log, HasSubstr(std::string("decode: frame ") + frame + ": fp16 can not hold its numbers"));
+  EXPECT_THAT(half.log, Not(HasSubstr("frame 2"))) << "after a chunk without a good frame fp16 is not tried";
   int largest = 0;
   for (size_t i = 0; i < full.rgb.size(); ++i) largest = std::max(largest, std::abs(full.rgb[i] - half.rgb[i]));
   EXPECT_LE(largest, 24) << "fp16 latents, fp32 decoding";

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // TAESD in the place of a model's autoencoder, through the public API: a whole run equal to diffusers', every form of
-// its file, and refusals. And what a run does when memory is short.
+// its file, and refusals. And a run that is short of memory.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <limits>
 #include <numeric>
 
-#include <c10/core/InferenceMode.h>
-
-#include "models/decode.hpp"
 #include "models/vae/image_autoencoder.hpp"
 #include "pipelines/whole_run.hpp"
 #include "support/svd_checkpoint.hpp"
@@ -179,42 +176,6 @@ TEST_F(Taesd, a_run_short_of_memory_gives_the_text_encoder_back_and_the_next_one
   EXPECT_EQ(pipeline->denoise(plan, progress).data, roomy) << "loaded again";
   fs::remove_all(model_ / "text_encoder");
   EXPECT_THROW(pipeline->denoise(plan, progress), Error) << "it is in memory still";
-}
-
-TEST(DecodeChunk, is_smaller_where_little_memory_is_free) {
-  Plan plan;
-  plan.frames = 16;
-  plan.memory.decode_peak = 1600;  // of 8 frames
-  EXPECT_EQ(models::chunk_that_fits(plan, 8, 0), 8) << "nobody knows";
-  EXPECT_EQ(models::chunk_that_fits(plan, 8, 100'000), 8);
-  EXPECT_EQ(models::chunk_that_fits(plan, 8, 1000), 4);
-  EXPECT_EQ(models::chunk_that_fits(plan, 8, 10), 1) << "one at least";
-}
-
-TEST(DecodeChunk, of_a_run_short_of_memory_is_one_frame) {
-  const c10::InferenceMode guard;
-  Plan plan;
-  plan.frames = 4;
-  plan.width = plan.height = 8;
-  plan.request.width = plan.request.height = 8;
-  plan.device = "cpu";
-  std::vector<int64_t> chunks;
-  const auto run = [&] {
-    chunks.clear();
-    MemorySink sink;
-    Progress progress;
-    const models::FrameDecoder decoder{.decode = [&](const at::Tensor& latents) {
-      chunks.push_back(latents.size(0));
-      return formula_tensor("frames", {latents.size(0), 3, 8, 8});
-    }};
-    models::decode_frames(decoder, formula_tensor("latents", {4, 4, 1, 1}), plan, sink, progress);
-    EXPECT_EQ(sink.rgb.size(), 4U * 3 * 8 * 8);
-  };
-  run();
-  EXPECT_EQ(chunks, (std::vector<int64_t>{4}));
-  plan.memory.decode_peak = std::numeric_limits<int64_t>::max();
-  run();
-  EXPECT_EQ(chunks, (std::vector<int64_t>{1, 1, 1, 1}));
 }
 
 }  // namespace

@@ -62,12 +62,12 @@ ModelScopeModel::ModelScopeModel(io::Checkpoint checkpoint, const LoadOptions& o
   loras_.bind("unet", unet_store);
   if (!options.loras.empty()) loras_.bind("text_encoder", text::header_store(checkpoint_.component("text_encoder")));
   loras_.finish(checkpoint_.pipeline_class());
+  const int64_t before_vae = nn::counted_winograd_bytes;
   auto vae_store = vae::header_store(vae);
   vae_shapes_ = vae::image_autoencoder(vae, vae_store.root());
   vae_store.expect_all_taken();
   check_networks_fit();
-  vae_placement_ = placement_;
-  if (vae_shapes_->latent_space().force_upcast) vae_placement_.dtype = c10::kFloat;
+  vae_placements_ = vae_placements(placement_, vae_shapes_->latent_space().force_upcast);
 
   const int64_t text_parameters =
       text::count_parameters(checkpoint_.component("text_encoder"), unet_shapes_->config().cross_attention_dim);
@@ -77,9 +77,12 @@ ModelScopeModel::ModelScopeModel(io::Checkpoint checkpoint, const LoadOptions& o
       describe(vae, vae_store.parameter_count()),
   };
   const int64_t element = c10::elementSize(placement_.dtype);
+  const auto vae_bytes = [&](const Placement& placement) {
+    return scaled(4 * vae_store.parameter_count(), placement.dtype) + nn::winograd_bytes_since(before_vae, placement);
+  };
   text_bytes_ = text_parameters * element;
-  vae_bytes_ = vae_store.parameter_count() * static_cast<int64_t>(c10::elementSize(vae_placement_.dtype)) +
-               nn::winograd_bytes_since(before_networks, placement_) - unet_bytes_;
+  vae_bytes_ = vae_bytes(vae_placements_.decoding);
+  vae_encoding_bytes_ = vae_bytes(vae_placements_.encoding);
   unet_bytes_ += unet_store.parameter_count() * element;
   read_defaults();
 }
@@ -180,15 +183,17 @@ void ModelScopeModel::plan_costs(Plan& plan) const {
   MemoryPlan& memory = plan.memory;
   memory.weights = text_bytes_ + unet_bytes_ + vae_bytes_;
   memory.denoise_peak = scaled(call.peak_bytes, placement_.dtype) + window_bytes(plan);
-  memory.decode_peak = scaled(decode.peak_bytes, vae_placement_.dtype);
+  const auto& [encoding, decoding] = vae_placements_;
+  memory.decode_peak = scaled(decode.peak_bytes, decoding.dtype);
   const c10::Device device = placement_.device;
-  const int64_t encoder = plan.request.video.empty() ? 0 : vae_bytes_;  // stays for decoding
+  const bool has_video = !plan.request.video.empty();
+  const int64_t stays = has_video && encoding.dtype == decoding.dtype ? vae_bytes_ : 0;  // for decoding
   memory.total_peak =
       process_peak(memory.weights,
                    {{text_bytes_, 0},
-                    {encoder, scaled(encode.taken_on(device), vae_placement_.dtype)},
-                    {encoder + unet_bytes_, scaled(call.taken_on(device), placement_.dtype) + window_bytes(plan)},
-                    {vae_bytes_, scaled(decode.taken_on(device), vae_placement_.dtype)}},
+                    {has_video ? vae_encoding_bytes_ : 0, scaled(encode.taken_on(device), encoding.dtype)},
+                    {stays + unet_bytes_, scaled(call.taken_on(device), placement_.dtype) + window_bytes(plan)},
+                    {vae_bytes_, scaled(decode.taken_on(device), decoding.dtype)}},
                    options_.keep_networks);
   plan.denoise_flops = call.flops;
   plan.decode_flops = decode.flops / chunk;
@@ -207,16 +212,17 @@ std::unique_ptr<Pipeline> ModelScopeModel::load(Progress& progress, Parts parts)
     };
     networks.unet = {placement_, load_unet};
   }
-  networks.vae = {vae_placement_, [vae = checkpoint_.component("vae")](const Placement& placement) {
+  networks.vae = {vae_placements_.decoding, [vae = checkpoint_.component("vae")](const Placement& placement) {
                     return vae::load(vae, placement);
                   }};
+  networks.encodes_in_fp32 = vae_placements_.encoding.dtype == c10::kFloat;
   networks.keep = options_.keep_networks;
   if (parts == Parts::decoder)
     engine::load_networks(progress, networks.vae);
   else if (networks.keep)
     engine::load_networks(progress, networks.text_encoder, networks.unet, networks.vae);
   return std::make_unique<ModelScopePipeline>(std::move(networks), checkpoint_.component("scheduler").config(),
-                                              placement_, vae_placement_);
+                                              placement_);
 }
 
 }  // namespace t2v::models::modelscope

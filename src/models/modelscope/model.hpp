@@ -9,6 +9,7 @@
 #include "models/modelscope/unet3d.hpp"
 #include "models/planning.hpp"
 #include "models/vae/image_autoencoder.hpp"
+#include "models/vae/placements.hpp"
 #include "t2v/pipeline.hpp"
 #include "tensor/placement.hpp"
 
@@ -33,13 +34,14 @@ class ModelScopeModel final : public Model {
   lora::LoraSet loras_;
   ModelInfo info_;
   Limits limits_;
-  Placement placement_;      // of text encoder and unet
-  Placement vae_placement_;  // fp32 where the VAE's config forces it
+  Placement placement_;  // of text encoder and unet
+  VaePlacements vae_placements_;
   int64_t display_scale_ = 1;
   // The networks without data: parameter counts, strictness of headers, and the memory probe.
   std::unique_ptr<UNet3DConditionModel> unet_shapes_;
   std::unique_ptr<vae::ImageAutoencoder> vae_shapes_;
   int64_t text_bytes_ = 0, unet_bytes_ = 0, vae_bytes_ = 0;  // weights in memory
+  int64_t vae_encoding_bytes_ = 0;                           // of the VAE while a video is encoded
 };
 
 }  // namespace t2v::models::modelscope

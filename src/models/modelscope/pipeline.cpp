@@ -31,16 +31,14 @@ using GuidedUNet = unet::GuidedUNet<UNet3DConditionModel, Layout>;
 
 }  // namespace
 
-ModelScopePipeline::ModelScopePipeline(Networks networks, io::Config scheduler, Placement placement,
-                                       Placement vae_placement)
-    : networks_(std::move(networks)),
-      scheduler_config_(std::move(scheduler)),
-      placement_(placement),
-      vae_placement_(vae_placement) {}
+ModelScopePipeline::ModelScopePipeline(Networks networks, io::Config scheduler, Placement placement)
+    : networks_(std::move(networks)), scheduler_config_(std::move(scheduler)), placement_(placement) {}
 
 at::Tensor ModelScopePipeline::encode_video(const Plan& plan, Rng& rng, Progress& progress) {
+  networks_.vae.use_fp32(networks_.encodes_in_fp32);
   engine::load_networks(progress, networks_.vae);
   const vae::ImageAutoencoder& vae = networks_.vae.get();
+  const Placement& placement = networks_.vae.placement();
   const auto video = media::open_video(plan.request.video);
   const int64_t width = *plan.request.width, height = *plan.request.height;
   media::FrameScaler scaler(video->info().width, video->info().height, width, height, media::ScaleMethod::lanczos);
@@ -51,10 +49,12 @@ at::Tensor ModelScopePipeline::encode_video(const Plan& plan, Rng& rng, Progress
     const FrameView frame{video->info().width, video->info().height, rgb};
     const FrameView sized = same_size ? frame : scaler.scale(frame);
     const at::Tensor image = engine::rgb8_to_frame(sized.rgb, height, width).unsqueeze(0);
-    encoded.push_back(vae.encode(image.to(vae_placement_.device, vae_placement_.dtype)));
+    encoded.push_back(vae.encode(image.to(placement.device, placement.dtype)));
   }
   const at::Tensor sample = vae.draw(at::cat(encoded, 0), rng);  // [F, C, h, w]
-  return vae.scale(sample).to(placement_.device, placement_.dtype);
+  const at::Tensor original = vae.scale(sample).to(placement_.device, placement_.dtype);
+  networks_.vae.use_fp32(false);
+  return original;
 }
 
 ClipStart ModelScopePipeline::start(const Plan& plan, Rng& rng, Progress& progress) {
@@ -91,10 +91,10 @@ Latents ModelScopePipeline::denoise(const Plan& plan, Progress& progress) {
 
 void ModelScopePipeline::decode(const Latents& latents, const Plan& plan, FrameSink& sink, Progress& progress) {
   const c10::InferenceMode guard;
-  const at::Tensor state = Layout::to_state(engine::to_tensor(latents)).to(vae_placement_.device, vae_placement_.dtype);
+  const at::Tensor state = Layout::to_state(engine::to_tensor(latents)).to(placement_.device);
   engine::load_networks(progress, networks_.vae);
   const vae::ImageAutoencoder& vae = networks_.vae.get();
-  decode_frames(vae, vae.unscale(state), plan, sink, progress);
+  decode_frames(vae, networks_.vae.placement().dtype, vae.unscale(state), plan, sink, progress);
 }
 
 }  // namespace t2v::models::modelscope

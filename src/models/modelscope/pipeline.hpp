@@ -21,12 +21,13 @@ struct Networks {
   engine::Reloadable<text::TextEncoder> text_encoder;
   engine::Reloadable<UNet3DConditionModel> unet;
   engine::Reloadable<vae::ImageAutoencoder> vae;
-  bool keep = true;  ///< LoadOptions::keep_networks
+  bool encodes_in_fp32 = false;  ///< the VAE, whatever it decodes in
+  bool keep = true;              ///< LoadOptions::keep_networks
 };
 
 class ModelScopePipeline final : public Pipeline {
  public:
-  ModelScopePipeline(Networks networks, io::Config scheduler, Placement placement, Placement vae_placement);
+  ModelScopePipeline(Networks networks, io::Config scheduler, Placement placement);
 
   Latents denoise(const Plan& plan, Progress& progress) override;  // [1, C, F, h, w]
   void decode(const Latents& latents, const Plan& plan, FrameSink& sink, Progress& progress) override;
@@ -37,7 +38,7 @@ class ModelScopePipeline final : public Pipeline {
 
   Networks networks_;
   io::Config scheduler_config_;
-  Placement placement_, vae_placement_;
+  Placement placement_;
 };
 
 }  // namespace t2v::models::modelscope

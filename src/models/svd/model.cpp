@@ -110,22 +110,23 @@ void SvdModel::read_networks() {
   unet_store.expect_all_taken();
   unet_bytes_ = nn::winograd_bytes_since(before_networks, placement_);
   vae::expect_class(vae, "AutoencoderKLTemporalDecoder");
+  const int64_t before_vae = nn::counted_winograd_bytes;
   auto vae_store = vae::header_store(vae);
   vae_shapes_ =
       std::make_unique<vae::AutoencoderKLTemporalDecoder>(vae::temporal_decoder_config(vae.config()), vae_store.root());
   vae_store.expect_all_taken();
-  vae_placement_ = encoder_placement_ = placement_;
-  if (vae_shapes_->config().force_upcast) vae_placement_.dtype = c10::kFloat;
-  encoder_placement_.dtype = c10::kFloat;
+  vae_placements_ = vae_placements(placement_, vae_shapes_->config().force_upcast);
+  encoder_placement_ = {placement_.device, c10::kFloat};
 
   info_.components = {describe(encoder, encoder_store.parameter_count()), describe(unet, unet_store.parameter_count()),
                       describe(vae, vae_store.parameter_count())};
-  const auto bytes = [](int64_t elements, const Placement& placement) {
-    return elements * static_cast<int64_t>(c10::elementSize(placement.dtype));
+  const auto bytes = [](int64_t elements, const Placement& placement) { return scaled(4 * elements, placement.dtype); };
+  const auto vae_bytes = [&](const Placement& placement) {
+    return bytes(vae_store.parameter_count(), placement) + nn::winograd_bytes_since(before_vae, placement);
   };
   encoder_bytes_ = bytes(encoder_store.parameter_count(), encoder_placement_);
-  vae_bytes_ = bytes(vae_store.parameter_count(), vae_placement_) +
-               nn::winograd_bytes_since(before_networks, placement_) - unet_bytes_;
+  vae_bytes_ = vae_bytes(vae_placements_.decoding);
+  vae_encoding_bytes_ = vae_bytes(vae_placements_.encoding);
   unet_bytes_ += bytes(unet_store.parameter_count() - unet_shapes_->folded_elements(), placement_);
 }
 
@@ -214,7 +215,7 @@ void SvdModel::plan_decode_chunk(Plan& plan) const {
       static_cast<int64_t>(kMemoryShare * static_cast<double>(engine::memory_size(placement_.device))) -
       engine::kLibraryBytes - weight_bytes();
   const int64_t most = plan.frames_at_once;
-  const int64_t all = scaled(decode_cost(plan, most).peak_bytes, vae_placement_.dtype);
+  const int64_t all = scaled(decode_cost(plan, most).peak_bytes, vae_placements_.decoding.dtype);
   int64_t chunk = most;
   if (all > room) {
     chunk = std::clamp<int64_t>(room * most / all, 1, most);
@@ -236,18 +237,20 @@ void SvdModel::plan_costs(Plan& plan) const {
     vae_shapes_->encode(meta({1, 3, *plan.request.height, *plan.request.width}));
   });
   const auto decode = decode_cost(plan, chunk);
+  const auto& [encoding, decoding] = vae_placements_;
   MemoryPlan& memory = plan.memory;
   memory.weights = weight_bytes();
   memory.denoise_peak = std::max(scaled(call.peak_bytes, placement_.dtype) + window_bytes(plan),
-                                 scaled(encode.peak_bytes, vae_placement_.dtype));
+                                 scaled(encode.peak_bytes, encoding.dtype));
   const auto widest = decode_cost(plan, std::min(plan.frames, chunk + 2 * decode_neighbours(plan)));
-  memory.decode_peak = scaled(widest.peak_bytes, vae_placement_.dtype);
+  memory.decode_peak = scaled(widest.peak_bytes, decoding.dtype);
   const c10::Device device = placement_.device;
+  const int64_t stays = encoding.dtype == decoding.dtype ? vae_bytes_ : 0;  // for decoding
   memory.total_peak =
       process_peak(memory.weights,
-                   {{encoder_bytes_ + vae_bytes_, scaled(encode.taken_on(device), vae_placement_.dtype)},
-                    {vae_bytes_ + unet_bytes_, scaled(call.taken_on(device), placement_.dtype) + window_bytes(plan)},
-                    {vae_bytes_, scaled(widest.taken_on(device), vae_placement_.dtype)}},
+                   {{encoder_bytes_ + vae_encoding_bytes_, scaled(encode.taken_on(device), encoding.dtype)},
+                    {stays + unet_bytes_, scaled(call.taken_on(device), placement_.dtype) + window_bytes(plan)},
+                    {vae_bytes_, scaled(widest.taken_on(device), decoding.dtype)}},
                    options_.keep_networks);
   plan.denoise_flops = call.flops * (is_guided(plan) ? 2 : 1);
   plan.decode_flops = decode.flops / chunk;
@@ -272,16 +275,16 @@ std::unique_ptr<Pipeline> SvdModel::load(Progress& progress, Parts parts) const 
     };
     networks.unet = {placement_, load_unet};
   }
-  networks.vae = {vae_placement_, [vae = checkpoint_.component("vae")](const Placement& placement) {
+  networks.vae = {vae_placements_.decoding, [vae = checkpoint_.component("vae")](const Placement& placement) {
                     return vae::load_temporal_decoder(vae, placement);
                   }};
+  networks.encodes_in_fp32 = vae_placements_.encoding.dtype == c10::kFloat;
   networks.keep = options_.keep_networks;
   if (parts == Parts::decoder)
     engine::load_networks(progress, networks.vae);
   else if (networks.keep)
     engine::load_networks(progress, networks.image_encoder, networks.unet, networks.vae);
-  return std::make_unique<SvdPipeline>(std::move(networks), checkpoint_.component("scheduler").config(), placement_,
-                                       vae_placement_);
+  return std::make_unique<SvdPipeline>(std::move(networks), checkpoint_.component("scheduler").config(), placement_);
 }
 
 }  // namespace t2v::models::svd

@@ -9,6 +9,7 @@
 #include "models/lora/lora_set.hpp"
 #include "models/planning.hpp"
 #include "models/svd/unet.hpp"
+#include "models/vae/placements.hpp"
 #include "models/vae/temporal_decoder.hpp"
 #include "models/vision/clip_vision.hpp"
 #include "t2v/pipeline.hpp"
@@ -38,14 +39,15 @@ class SvdModel final : public Model {
   lora::LoraSet loras_;
   ModelInfo info_;
   Limits limits_;
-  Placement placement_;          // of the unet
-  Placement vae_placement_;      // fp32 where the VAE's config forces it
+  Placement placement_;  // of the unet
+  VaePlacements vae_placements_;
   Placement encoder_placement_;  // fp32
   // The networks without data: parameter counts, strictness of headers, and the memory probe.
   std::unique_ptr<vision::CLIPVisionModel> encoder_shapes_;
   std::unique_ptr<UNetSpatioTemporalConditionModel> unet_shapes_;
   std::unique_ptr<vae::AutoencoderKLTemporalDecoder> vae_shapes_;
   int64_t encoder_bytes_ = 0, unet_bytes_ = 0, vae_bytes_ = 0;  // weights in memory
+  int64_t vae_encoding_bytes_ = 0;                              // of the VAE while the image is encoded
 };
 
 }  // namespace t2v::models::svd

@@ -136,13 +136,11 @@ bool is_guided(const Plan& plan) {
   return *plan.request.cfg_min > 1.0 || (plan.frames > 1 && *plan.request.cfg_scale > 1.0);
 }
 
-SvdPipeline::SvdPipeline(Networks networks, io::Config scheduler, Placement placement, Placement vae_placement)
-    : networks_(std::move(networks)),
-      scheduler_config_(std::move(scheduler)),
-      placement_(placement),
-      vae_placement_(vae_placement) {}
+SvdPipeline::SvdPipeline(Networks networks, io::Config scheduler, Placement placement)
+    : networks_(std::move(networks)), scheduler_config_(std::move(scheduler)), placement_(placement) {}
 
 SvdPipeline::ImageConditioning SvdPipeline::encode_image(const Plan& plan, Rng& rng, Progress& progress) {
+  networks_.vae.use_fp32(networks_.encodes_in_fp32);
   engine::load_networks(progress, networks_.image_encoder, networks_.vae);
   engine::StageScope stage(progress, Stage::text, 2);
   const Request& request = plan.request;
@@ -158,8 +156,9 @@ SvdPipeline::ImageConditioning SvdPipeline::encode_image(const Plan& plan, Rng& 
   // Drawn before the latents' noise, and even when its strength is 0: seeds then give diffusers' videos.
   const Tensor clean = vae_image(image, *request.height, *request.width).to(placement_.device);
   const Tensor noisy = clean + rng.normal_like(clean) * *request.noise_aug;
-  const Tensor moments = networks_.vae.get().encode(noisy.to(vae_placement_.dtype));
+  const Tensor moments = networks_.vae.get().encode(noisy.to(networks_.vae.placement().dtype));
   out.latents = vae::AutoencoderKL::mean(moments).unsqueeze(1).to(placement_.dtype);
+  networks_.vae.use_fp32(false);
   engine::require_finite(out.latents, "image latents");
   stage.step();
   return out;
@@ -191,10 +190,10 @@ Latents SvdPipeline::denoise(const Plan& plan, Progress& progress) {
 
 void SvdPipeline::decode(const Latents& latents, const Plan& plan, FrameSink& sink, Progress& progress) {
   const c10::InferenceMode guard;
-  const Tensor state = engine::to_tensor(latents).squeeze(0).to(vae_placement_.device, vae_placement_.dtype);
+  const Tensor state = engine::to_tensor(latents).squeeze(0).to(placement_.device);
   engine::load_networks(progress, networks_.vae);
   const vae::AutoencoderKLTemporalDecoder& vae = networks_.vae.get();
-  FrameDecoder decoder = frame_decoder(vae, plan, /*frames_apart=*/false);
+  FrameDecoder decoder = frame_decoder(vae, networks_.vae.placement().dtype, plan, /*frames_apart=*/false);
   decoder.neighbours = decode_neighbours(plan);
   decode_frames(decoder, vae.unscale(state), plan, sink, progress);
 }

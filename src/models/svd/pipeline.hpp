@@ -29,12 +29,13 @@ struct Networks {
   vision::ImageNormalisation normalisation;
   engine::Reloadable<UNetSpatioTemporalConditionModel> unet;
   engine::Reloadable<vae::AutoencoderKLTemporalDecoder> vae;
-  bool keep = true;  ///< LoadOptions::keep_networks
+  bool encodes_in_fp32 = false;  ///< the VAE, whatever it decodes in
+  bool keep = true;              ///< LoadOptions::keep_networks
 };
 
 class SvdPipeline final : public Pipeline {
  public:
-  SvdPipeline(Networks networks, io::Config scheduler, Placement placement, Placement vae_placement);
+  SvdPipeline(Networks networks, io::Config scheduler, Placement placement);
 
   Latents denoise(const Plan& plan, Progress& progress) override;  // [1, F, C, h, w]
   void decode(const Latents& latents, const Plan& plan, FrameSink& sink, Progress& progress) override;
@@ -49,7 +50,7 @@ class SvdPipeline final : public Pipeline {
 
   Networks networks_;
   io::Config scheduler_config_;
-  Placement placement_, vae_placement_;
+  Placement placement_;
 };
 
 }  // namespace t2v::models::svd

@@ -51,7 +51,7 @@ class DiffusionModel final : public Model {
   ModelInfo info_;
   Limits limits_;
   Placement placement_;      // of text encoder and unet
-  Placement vae_placement_;  // fp32 where the VAE's config forces it
+  Placement vae_placement_;  // where frames are decoded
   int64_t display_scale_ = 1;
   // The networks without data: parameter counts, strictness of headers, and the memory probe.
   std::unique_ptr<UNet2DConditionModel> unet_shapes_;
@@ -70,7 +70,7 @@ struct Networks {
 
 class DiffusionPipeline final : public Pipeline {
  public:
-  DiffusionPipeline(Networks networks, io::Config scheduler, Placement placement, Placement vae_placement);
+  DiffusionPipeline(Networks networks, io::Config scheduler, Placement placement);
 
   Latents denoise(const Plan& plan, Progress& progress) override;  // in plan.latent_shape
   void decode(const Latents& latents, const Plan& plan, FrameSink& sink, Progress& progress) override;
@@ -78,7 +78,7 @@ class DiffusionPipeline final : public Pipeline {
  private:
   Networks networks_;
   io::Config scheduler_config_;
-  Placement placement_, vae_placement_;
+  Placement placement_;
 };
 
 }  // namespace t2v::models::unet

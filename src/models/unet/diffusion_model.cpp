@@ -10,6 +10,7 @@
 #include "models/run.hpp"
 #include "models/text/run_text.hpp"
 #include "models/unet/diffusion.hpp"
+#include "models/vae/placements.hpp"
 #include "nn/packed_convolution.hpp"
 #include "t2v/error.hpp"
 
@@ -70,13 +71,13 @@ void DiffusionModel::count_parts() {
       },
       &unet_parameters, &adapter_parameters);
   unet_bytes_ = nn::winograd_bytes_since(before_networks, placement_);
+  const int64_t before_vae = nn::counted_winograd_bytes;
   auto vae_store = vae::header_store(vae);
   vae_shapes_ = vae::image_autoencoder(vae, vae_store.root());
   vae_store.expect_all_taken();
   if (!options_.loras.empty()) loras_.bind("text_encoder", text::header_store(text));
   loras_.finish(variant_.pipeline_class);
-  vae_placement_ = placement_;
-  if (vae_shapes_->latent_space().force_upcast) vae_placement_.dtype = c10::kFloat;
+  vae_placement_ = vae_placements(placement_, vae_shapes_->latent_space().force_upcast).decoding;
 
   const int64_t text_parameters = text::count_parameters(text, variant_.unet.cross_attention_dim[0]);
   info_.components = {describe(text, text_parameters), describe(unet, unet_parameters),
@@ -86,8 +87,8 @@ void DiffusionModel::count_parts() {
   }
   const auto element = static_cast<int64_t>(c10::elementSize(placement_.dtype));
   text_bytes_ = text_parameters * element;
-  vae_bytes_ = vae_store.parameter_count() * static_cast<int64_t>(c10::elementSize(vae_placement_.dtype)) +
-               nn::winograd_bytes_since(before_networks, placement_) - unet_bytes_;
+  vae_bytes_ = engine::scaled(4 * vae_store.parameter_count(), vae_placement_.dtype) +
+               nn::winograd_bytes_since(before_vae, vae_placement_);
   unet_bytes_ += (unet_parameters + adapter_parameters) * element;
 }
 
@@ -203,7 +204,7 @@ std::unique_ptr<Pipeline> DiffusionModel::load(Progress& progress, Parts parts) 
     engine::load_networks(progress, networks.vae);
   else if (networks.keep)
     engine::load_networks(progress, networks.text_encoder, networks.unet, networks.vae);
-  return std::make_unique<DiffusionPipeline>(std::move(networks), variant_.scheduler, placement_, vae_placement_);
+  return std::make_unique<DiffusionPipeline>(std::move(networks), variant_.scheduler, placement_);
 }
 
 }  // namespace t2v::models::unet

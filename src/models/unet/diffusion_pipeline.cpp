@@ -40,12 +40,8 @@ at::Tensor with_frames(const at::Tensor& latents) { return latents.dim() == 4 ? 
 
 }  // namespace
 
-DiffusionPipeline::DiffusionPipeline(Networks networks, io::Config scheduler, Placement placement,
-                                     Placement vae_placement)
-    : networks_(std::move(networks)),
-      scheduler_config_(std::move(scheduler)),
-      placement_(placement),
-      vae_placement_(vae_placement) {}
+DiffusionPipeline::DiffusionPipeline(Networks networks, io::Config scheduler, Placement placement)
+    : networks_(std::move(networks)), scheduler_config_(std::move(scheduler)), placement_(placement) {}
 
 Latents DiffusionPipeline::denoise(const Plan& plan, Progress& progress) {
   T2V_CHECK(networks_.unet && networks_.text_encoder, "denoise() of a pipeline loaded for decoding only");
@@ -75,11 +71,11 @@ Latents DiffusionPipeline::denoise(const Plan& plan, Progress& progress) {
 
 void DiffusionPipeline::decode(const Latents& latents, const Plan& plan, FrameSink& sink, Progress& progress) {
   const c10::InferenceMode guard;
-  const at::Tensor video = with_frames(engine::to_tensor(latents)).to(vae_placement_.device, vae_placement_.dtype);
+  const at::Tensor video = with_frames(engine::to_tensor(latents)).to(placement_.device);
   const at::Tensor frames = video.squeeze(0).transpose(0, 1).contiguous();  // [F, C, h, w]
   engine::load_networks(progress, networks_.vae);
   const vae::ImageAutoencoder& vae = networks_.vae.get();
-  decode_frames(vae, vae.unscale(frames), plan, sink, progress);
+  decode_frames(vae, networks_.vae.placement().dtype, vae.unscale(frames), plan, sink, progress);
 }
 
 }  // namespace t2v::models::unet
