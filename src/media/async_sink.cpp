@@ -1,35 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "media/async_sink.hpp"
 
-#include <csignal>
 #include <span>
 #include <utility>
 
 #include "core/check.hpp"
+#include "core/no_signals.hpp"
 
 namespace t2v::media {
-
-namespace {
-
-/// Threads made while this lives take no signals but their own faults: SIGINT and SIGTERM belong to
-/// the thread that checks for them.
-class NoSignals {
- public:
-  NoSignals() {
-    sigset_t all;
-    sigfillset(&all);
-    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP}) sigdelset(&all, fault);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~NoSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  NoSignals(const NoSignals&) = delete;
-  NoSignals& operator=(const NoSignals&) = delete;
-
- private:
-  sigset_t before_;
-};
-
-}  // namespace
 
 AsyncSink::AsyncSink(std::unique_ptr<FrameSink> inner, size_t depth)
     : inner_(std::move(inner)), inner_yuv420_(inner_->yuv420()), free_(depth) {
