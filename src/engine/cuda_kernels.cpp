@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/cuda_kernels.hpp"
 
-#include <array>
 #include <cmath>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include <ATen/ops/arange.h>
@@ -29,8 +29,6 @@ namespace t2v::engine {
 
 namespace {
 
-constexpr std::array kTypes{c10::kFloat, c10::kHalf, c10::kBFloat16};
-
 std::optional<cuda::ElementType> element_type(c10::ScalarType type) {
   switch (type) {
     case c10::kFloat: return cuda::ElementType::fp32;
@@ -46,11 +44,11 @@ at::Tensor some_values(at::IntArrayRef shape, double step, at::TensorOptions opt
   return at::sin(counted * step).view(shape).to(options.device(), options.dtype().toScalarType());
 }
 
-/// Whether `ours` gives what `wanted` does for every dtype; it is told where not.
-bool is_proven(const char* name, c10::Device device,
+/// Whether the first of `both` is near the second in every dtype; it is told where not.
+bool is_proven(const char* name, const CudaKernels& kernels,
                const std::function<std::pair<std::optional<at::Tensor>, at::Tensor>(at::TensorOptions)>& both) {
-  for (const c10::ScalarType type : kTypes) {
-    const auto [ours, wanted] = both(at::TensorOptions().device(device).dtype(type));
+  for (const c10::ScalarType type : kernels.types()) {
+    const auto [ours, wanted] = both(at::TensorOptions().device(kernels.device()).dtype(type));
     if (ours && are_near(*ours, wanted)) continue;
     log::warn("CUDA kernel {} in {} is not right on this device; libtorch's is used (please report it)", name,
               c10::toString(type));
@@ -61,9 +59,10 @@ bool is_proven(const char* name, c10::Device device,
 
 }  // namespace
 
-CudaKernels::CudaKernels(const cuda::PluginApi& api, c10::Device device) : api_(api), device_(device) {
+CudaKernels::CudaKernels(const cuda::PluginApi& api, c10::Device device, Types types)
+    : api_(api), device_(device), types_(std::move(types)) {
   const c10::InferenceMode guard;
-  has_group_norm_ = is_proven("group norm", device, [&](at::TensorOptions options) {
+  has_group_norm_ = is_proven("group norm", *this, [&](at::TensorOptions options) {
     const at::Tensor x = some_values({3, 40, 9, 13}, 0.37, options).contiguous(at::MemoryFormat::ChannelsLast);
     const at::Tensor weight = some_values({40}, 0.7, options), bias = some_values({40}, 0.9, options);
     const std::optional<at::Tensor> shift = some_values({1, 40}, 0.3, options);
@@ -71,7 +70,7 @@ CudaKernels::CudaKernels(const cuda::PluginApi& api, c10::Device device) : api_(
     return std::pair{group_norm(x, {weight, bias, 8, 1e-5, true, shift}),
                      at::silu(at::group_norm(shifted, 8, weight, bias, 1e-5))};
   });
-  has_frame_attention_ = is_proven("frame attention", device, [&](at::TensorOptions options) {
+  has_frame_attention_ = is_proven("frame attention", *this, [&](at::TensorOptions options) {
     const at::Tensor qkv = some_values({2, 16, 5, 3 * 2 * 24}, 0.37, options);
     const at::Tensor apart =
         qkv.view({2, 16, 5, 3, 2, 24}).permute({3, 0, 2, 4, 1, 5}).contiguous();  // [3, B, P, N, F, D]
@@ -80,24 +79,24 @@ CudaKernels::CudaKernels(const cuda::PluginApi& api, c10::Device device) : api_(
     const at::Tensor wanted = logits.softmax(-1).matmul(wide[2]).to(qkv.scalar_type());  // [B, P, N, F, D]
     return std::pair{frame_attention(qkv, 2), wanted.permute({0, 3, 1, 2, 4}).reshape({2, 16, 5, 48})};
   });
-  has_geglu_ = is_proven("GEGLU", device, [&](at::TensorOptions options) {
+  has_geglu_ = is_proven("GEGLU", *this, [&](at::TensorOptions options) {
     const at::Tensor x = some_values({7, 2 * 40}, 0.37, options) * 3;
     return std::pair{geglu(x), at::gelu(x.narrow(-1, 40, 40)) * x.narrow(-1, 0, 40)};
   });
-  has_rgb8_ = is_proven("RGB", device, [&](at::TensorOptions options) {
+  has_rgb8_ = is_proven("RGB", *this, [&](at::TensorOptions options) {
     const at::Tensor frames = some_values({2, 3, 5, 7}, 0.37, options) * 1.2;
     const auto made = frames_to_rgb8(frames);
     return std::pair{made ? std::optional(made->rgb) : std::nullopt, rgb8_of(frames)};
   });
   has_yuv420_ =
-      has_rgb8_ && is_proven("YUV", device, [&](at::TensorOptions options) {
+      has_rgb8_ && is_proven("YUV", *this, [&](at::TensorOptions options) {
         const at::Tensor frames = some_values({2, 3, 6, 10}, 0.37, options) * 1.2;
         const auto made = frames_to_yuv420(frames);
         return std::pair{made ? std::optional(made->planes.cpu()) : std::nullopt, yuv420_of(rgb8_of(frames).cpu())};
       });
 }
 
-bool CudaKernels::takes(const at::Tensor& x) const { return x.device() == device_ && element_type(x.scalar_type()); }
+bool CudaKernels::takes(const at::Tensor& x) const { return x.device() == device_ && types_.contains(x.scalar_type()); }
 
 std::optional<at::Tensor> CudaKernels::group_norm(const at::Tensor& x, const GroupNorm& norm) const {
   const bool fits = norm.weight.scalar_type() == x.scalar_type() && norm.bias.scalar_type() == x.scalar_type() &&
@@ -196,16 +195,18 @@ std::optional<DeviceKernels::Yuv420> CudaKernels::frames_to_yuv420(const at::Ten
   return out;
 }
 
-void use_cuda_kernels(c10::Device device) {
+void use_cuda_kernels(const Placement& placement) {
   static std::mutex mutex;
   static std::unique_ptr<CudaKernels> kernels;
-  static c10::Device proven_on(c10::kCPU);
   const std::lock_guard lock(mutex);
-  if (kernels && proven_on == device) return;
-  auto fresh = std::make_unique<CudaKernels>(cuda_plugin(), device);
+  CudaKernels::Types types{c10::kFloat, placement.dtype};
+  if (kernels && kernels->device() == placement.device) {
+    types.insert(kernels->types().begin(), kernels->types().end());
+    if (types == kernels->types()) return set_device_kernels(kernels.get());
+  }
+  auto fresh = std::make_unique<CudaKernels>(cuda_plugin(), placement.device, std::move(types));
   set_device_kernels(fresh.get());
   kernels = std::move(fresh);
-  proven_on = device;
 }
 
 }  // namespace t2v::engine

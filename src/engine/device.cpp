@@ -14,8 +14,8 @@
 #include "core/log.hpp"
 #include "core/text.hpp"
 #include "engine/cuda_attention.hpp"
-#include "engine/cuda_kernels.hpp"
 #include "engine/cuda_plugin.hpp"
+#include "engine/cuda_warm_up.hpp"
 #include "t2v/error.hpp"
 #include "tensor/operators.hpp"
 
@@ -96,11 +96,12 @@ c10::ScalarType resolve_dtype(const std::string& dtype, const c10::Device& devic
 
 Placement resolve_placement(const LoadOptions& options, c10::ScalarType cuda_dtype) {
   const c10::Device device = resolve_device(options.device);
+  const Placement placement{device, resolve_dtype(options.dtype, device, cuda_dtype)};
   if (device.is_cuda()) {
-    use_cuda_kernels(device);
     use_cuda_attention(device);
+    begin_cuda_warm_up(placement);
   }
-  return {device, resolve_dtype(options.dtype, device, cuda_dtype)};
+  return placement;
 }
 
 void apply_threads(const LoadOptions& options) {

@@ -9,8 +9,9 @@
 
 namespace t2v::engine {
 
-/// Resolves device and dtype. "auto" is cuda where it works, else cpu; fp32 on CPU, `cuda_dtype` on CUDA. Throws
-/// Error{usage} for unknown names, Error{no_resource} for a device that is not there.
+/// Resolves device and dtype. "auto" is cuda where it works, else cpu; fp32 on CPU, `cuda_dtype` on CUDA, whose
+/// warm-up then has begun (engine/cuda_warm_up.hpp). Throws Error{usage} for unknown names, Error{no_resource} for a
+/// device that is not there.
 Placement resolve_placement(const LoadOptions& options, c10::ScalarType cuda_dtype);
 
 /// Sets libtorch's thread count: options.threads, or the cores this process may use.

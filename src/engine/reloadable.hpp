@@ -7,6 +7,7 @@
 #include <memory>
 #include <utility>
 
+#include "engine/cuda_warm_up.hpp"
 #include "engine/load_memory.hpp"
 #include "engine/stage.hpp"
 #include "tensor/placement.hpp"
@@ -50,18 +51,19 @@ class Reloadable {
   std::unique_ptr<Network> network_;
 };
 
-/// Loads those that are not in memory, as a stage of the run.
+/// Loads those that are not in memory, as a stage of the run. All of them may run then.
 template <class... Network>
 void load_networks(Progress& progress, Reloadable<Network>&... networks) {
-  const int missing = (static_cast<int>(!networks.is_loaded()) + ...);
-  if (missing == 0) return;
-  StageScope stage(progress, Stage::load, missing);
-  const auto load = [&](auto& network) {
-    if (network.is_loaded()) return;
-    network.get();
-    stage.step();
-  };
-  (load(networks), ...);
+  if (const int missing = (static_cast<int>(!networks.is_loaded()) + ...)) {
+    StageScope stage(progress, Stage::load, missing);
+    const auto load = [&](auto& network) {
+      if (network.is_loaded()) return;
+      network.get();
+      stage.step();
+    };
+    (load(networks), ...);
+  }
+  wait_for_cuda_kernels();
 }
 
 }  // namespace t2v::engine

@@ -11,6 +11,7 @@
 
 #include <ATen/Context.h>
 
+#include "engine/cuda_warm_up.hpp"
 #include "engine/sample.hpp"
 #include "models/planning.hpp"
 #include "sampling/camera.hpp"
@@ -203,6 +204,7 @@ at::Tensor clip_noise(const Plan& plan, int64_t frame_dim, const Placement& plac
 }
 
 at::Tensor sample_clip(const ClipRun& run, const ClipStart& start) {
+  engine::finish_cuda_warm_up();  // steps may be recorded, attention and convolutions timed
   const Request& request = run.plan.request;
   const ConvolutionSearch search(searches_convolutions(request));
   sampling::WindowedDenoiser denoiser(run.denoiser, window_options(run.plan), run.frame_dim, [&run] {

@@ -15,6 +15,7 @@
 
 #include "engine/available_memory.hpp"
 #include "engine/cuda_plugin.hpp"
+#include "engine/cuda_warm_up.hpp"
 #include "engine/finite.hpp"
 #include "engine/frames.hpp"
 #include "engine/load_memory.hpp"
@@ -124,6 +125,7 @@ int64_t default_decode_chunk(const Plan& plan, bool cuda) {
 /// While a device decodes a chunk, the one before travels to the CPU and is written.
 void decode_frames(const FrameDecoder& decoder, const at::Tensor& latents, const Plan& plan, FrameSink& sink,
                    Progress& progress) {
+  engine::finish_cuda_warm_up();  // what is free decides on the chunk
   const int64_t frames = latents.size(0);
   if (latents.is_cuda()) engine::cuda_empty_cache();  // denoising is over, and what it leaves has other sizes
   const auto usual_chunk = [&] {

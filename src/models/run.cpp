@@ -7,12 +7,23 @@
 #include "core/log.hpp"
 #include "core/text.hpp"
 #include "engine/available_memory.hpp"
+#include "engine/cuda_warm_up.hpp"
 #include "engine/latents.hpp"
 #include "models/clip.hpp"
 #include "sampling/scheduler.hpp"
 #include "t2v/error.hpp"
 
 namespace t2v::models {
+
+namespace {
+
+/// What sampling and decoding may take.
+int64_t free_bytes(const Plan& plan) {
+  engine::finish_cuda_warm_up();
+  return engine::available_bytes(plan.device);
+}
+
+}  // namespace
 
 void check_scheduler(const Plan& plan, const io::Config& config) {
   clip_scheduler(plan, config);
@@ -21,7 +32,7 @@ void check_scheduler(const Plan& plan, const io::Config& config) {
 }
 
 bool is_short_of_memory(const Plan& plan) {
-  const int64_t available = engine::available_bytes(plan.device);
+  const int64_t available = free_bytes(plan);
   const int64_t wanted = std::max(plan.memory.denoise_peak, plan.memory.decode_peak);
   if (available <= 0 || wanted <= available) return false;
   log::info("the run needs about {} more, {} are free: the text encoder makes room", human_bytes(wanted),
@@ -30,7 +41,7 @@ bool is_short_of_memory(const Plan& plan) {
 }
 
 bool guides_in_one_batch(const Plan& plan) {
-  const int64_t available = engine::available_bytes(plan.device), wanted = plan.memory.denoise_peak;
+  const int64_t available = free_bytes(plan), wanted = plan.memory.denoise_peak;
   if (available <= 0 || wanted <= available || *plan.request.cfg_scale <= 1.0) return true;
   log::info("a network call needs {}, {} are free: prompt and negative prompt go one after the other",
             human_bytes(wanted), human_bytes(available));
