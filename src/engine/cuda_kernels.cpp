@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/cuda_kernels.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -36,6 +39,12 @@ std::optional<cuda::ElementType> element_type(c10::ScalarType type) {
     case c10::kBFloat16: return cuda::ElementType::bf16;
     default: return std::nullopt;
   }
+}
+
+/// For loads of 16 bytes; views may begin anywhere.
+bool are_aligned(std::initializer_list<at::Tensor> tensors) {
+  return std::ranges::all_of(
+      tensors, [](const at::Tensor& x) { return reinterpret_cast<std::uintptr_t>(x.const_data_ptr()) % 16 == 0; });
 }
 
 /// Values between -1 and 1 that repeat nowhere in a small tensor.
@@ -82,6 +91,15 @@ CudaKernels::CudaKernels(const cuda::PluginApi& api, c10::Device device, Types t
   has_geglu_ = is_proven("GEGLU", *this, [&](at::TensorOptions options) {
     const at::Tensor x = some_values({7, 2 * 40}, 0.37, options) * 3;
     return std::pair{geglu(x), at::gelu(x.narrow(-1, 40, 40)) * x.narrow(-1, 0, 40)};
+  });
+  has_add_biased_ = is_proven("sum with bias", *this, [&](at::TensorOptions options) {
+    const auto image = [&](double step) {
+      return some_values({2, 40, 5, 3}, step, options).contiguous(at::MemoryFormat::ChannelsLast);
+    };
+    const at::Tensor x = image(0.3), bias = some_values({40}, 0.9, options);
+    at::Tensor sum = image(0.37);
+    const at::Tensor wanted = sum + 0.5 * (x + bias.view({1, 40, 1, 1}));
+    return std::pair{add_biased(sum, x, bias, 0.5) ? std::optional(sum) : std::nullopt, wanted};
   });
   has_rgb8_ = is_proven("RGB", *this, [&](at::TensorOptions options) {
     const at::Tensor frames = some_values({2, 3, 5, 7}, 0.37, options) * 1.2;
@@ -154,6 +172,22 @@ std::optional<at::Tensor> CudaKernels::geglu(const at::Tensor& x) const {
                            .width = width};
   if (api_.geglu(device_.index(), job) != 0) return std::nullopt;
   return out;
+}
+
+bool CudaKernels::add_biased(at::Tensor& sum, const at::Tensor& x, const at::Tensor& bias, double share) const {
+  constexpr auto kLayout = at::MemoryFormat::ChannelsLast;
+  const bool fits = x.sizes() == sum.sizes() && sum.dim() == 4 && sum.is_contiguous(kLayout) &&
+                    x.is_contiguous(kLayout) && bias.is_contiguous() && x.scalar_type() == sum.scalar_type() &&
+                    bias.scalar_type() == sum.scalar_type();
+  if (!has_add_biased_ || !takes(sum) || !fits || !are_aligned({sum, x, bias})) return false;
+  const cuda::AddBiasedJob job{.sum = sum.mutable_data_ptr(),
+                               .x = x.const_data_ptr(),
+                               .bias = bias.const_data_ptr(),
+                               .type = *element_type(sum.scalar_type()),
+                               .rows = sum.numel() / sum.size(1),
+                               .channels = sum.size(1),
+                               .share = static_cast<float>(share)};
+  return api_.add_biased(device_.index(), job) == 0;
 }
 
 std::optional<DeviceKernels::Rgb8> CudaKernels::frames_to_rgb8(const at::Tensor& frames) const {

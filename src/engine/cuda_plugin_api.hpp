@@ -8,7 +8,7 @@
 
 namespace t2v::cuda {
 
-inline constexpr int kPluginAbi = 5;  ///< raised with every change of this file
+inline constexpr int kPluginAbi = 6;  ///< raised with every change of this file
 
 struct DeviceInfo {
   char name[256];
@@ -54,7 +54,7 @@ constexpr int64_t group_norm_scratch(const GroupNormJob& job) {
   return job.images * group_norm_chunks(job) * job.groups * 2;
 }
 
-/// nn/kernels/frame_attention.hpp: qkv [B, F, P, 3, N, D] -> out [B, F, P, N, D].
+/// nn/kernels/frame_attention.hpp: qkv [B, F, P, 3, N, D] -> out [B, F, P, N, D]; F is 32 at most.
 struct FrameAttentionJob {
   const void* qkv;
   void* out;
@@ -70,6 +70,15 @@ struct GegluJob {
   void* out;
   ElementType type;
   int64_t rows, width;
+};
+
+/// sum [rows, channels] += share * (x + bias): x like sum, bias [channels]. Pointers are aligned to 16 bytes.
+struct AddBiasedJob {
+  void* sum;
+  const void *x, *bias;
+  ElementType type;
+  int64_t rows, channels;
+  float share;
 };
 
 /// media/color.hpp, byte for byte: rgb [F, H, W, 3] -> planes y [F, H, W], u and v [F, H/2, W/2]. H and W are even.
@@ -94,6 +103,7 @@ struct PluginApi {
   int (*group_norm)(int device, const GroupNormJob&);
   int (*frame_attention)(int device, const FrameAttentionJob&);
   int (*geglu)(int device, const GegluJob&);
+  int (*add_biased)(int device, const AddBiasedJob&);
   int (*rgb_to_yuv420)(int device, const YuvJob&);
   /// What is queued between graph_enter() and graph_leave() goes to a stream of the graph's own; with `records` it is
   /// kept instead of run, until the next recording, unless `keep` is 0. Both wait for the device.

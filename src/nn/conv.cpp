@@ -12,6 +12,7 @@
 
 #include "nn/kernels/winograd.hpp"
 #include "nn/packed_convolution.hpp"
+#include "tensor/device_kernels.hpp"
 #include "tensor/op_profile.hpp"
 #include "tensor/operators.hpp"
 
@@ -69,6 +70,15 @@ kernels::ConvolutionShape shape_of(const Tensor& x, const Tensor& out, const Con
           .outputs = o.out_channels};
 }
 
+/// sum += share * (x + bias). A device does it in one pass over memory; cuDNN adds a bias in a pass of its own.
+void add_biased(Tensor& sum, const Tensor& x, const Tensor& bias, double share) {
+  if (const auto* device = device_kernels_for(sum)) {
+    if (bias.defined() && device->add_biased(sum, x, bias, share)) return;
+  }
+  sum.add_(x, share);
+  if (bias.defined()) sum.add_(bias.view({1, -1, 1, 1}), share);
+}
+
 std::optional<Tensor> laid_out(const std::optional<Tensor>& x) {
   return x ? std::optional(x->contiguous(kChannelsLast)) : std::nullopt;
 }
@@ -81,6 +91,7 @@ Conv2d::Conv2d(const Weights& w, const Conv2dOptions& o)
                       : at::zeros({o.out_channels}, weight.options().dtype(w.placement().dtype))),
       options(o),
       is_packed(can_pack(w.placement()) && !weight.is_meta()) {
+  if (!o.has_bias && !is_packed) bias = Tensor();
   const bool may_pack = is_packed || weight.is_meta();  // the plan counts what the run will hold
   if (is_packed && o.doubles) {
     doubled_weight = pack_doubled_weight(weight);
@@ -90,19 +101,36 @@ Conv2d::Conv2d(const Weights& w, const Conv2dOptions& o)
   weight = is_packed ? pack_weight(weight) : weight.contiguous(kChannelsLast);
 }
 
+void Conv2d::move_bias_to(Tensor& other) {
+  if (is_packed) return;  // adds it for nothing
+  other = other + bias;
+  bias = Tensor();
+}
+
+std::optional<Tensor> Conv2d::with_bias(const std::optional<Tensor>& shift) const {
+  if (is_packed || !bias.defined()) return shift;
+  return shift ? *shift + bias : bias.unsqueeze(0);
+}
+
+void Conv2d::add_to(Tensor& sum, const Tensor& y, double share) const {
+  add_biased(sum, y, is_packed ? Tensor() : bias, share);
+}
+
 Tensor Conv2d::plain(const Tensor& x, const ConvExtras& extras) const {
   Tensor out;
   if (x.is_meta()) {  // libtorch's convolution knows no meta tensors outside Python; the memory probe needs the shape
     out = empty_output(x, options);
   } else {
-    out =
-        at::conv2d(extras.beside ? at::cat({x, *extras.beside}, 1) : x, weight, bias, options.stride, options.padding);
+    const bool adds_bias = bias.defined() && !extras.leaves_bias && !extras.residual;
+    out = at::conv2d(extras.beside ? at::cat({x, *extras.beside}, 1) : x, weight,
+                     adds_bias ? std::optional(bias) : std::nullopt, options.stride, options.padding);
   }
   if (extras.shift) {
     const Tensor& shift = *extras.shift;
     out.unflatten(0, {shift.size(0), -1}).add_(shift.view({shift.size(0), 1, shift.size(1), 1, 1}));
   }
-  return extras.residual ? out.add_(*extras.residual) : out;
+  if (extras.residual) add_biased(out, *extras.residual, bias, 1.0);
+  return out;
 }
 
 void Conv2d::run(const Tensor& x, const ConvExtras& extras, Tensor& out) const {
@@ -129,7 +157,7 @@ Tensor Conv2d::forward(const Tensor& x, const ConvExtras& extras) const {
 
 void Conv2d::accumulate(Tensor& sum, const Tensor& x) const {
   if (!is_packed || x.is_meta() || !sum.is_contiguous(kChannelsLast)) {
-    sum.add_(forward(x));
+    add_to(sum, forward(x, {.leaves_bias = true}));
     return;
   }
   const OpScope op = scope(options, x, sum.numel());

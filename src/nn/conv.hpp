@@ -27,6 +27,7 @@ struct ConvExtras {
   std::optional<Tensor> beside = {};    // more channels of the input, as if concatenated
   std::optional<Tensor> shift = {};     // [B, C'], added to all pixels of the images of each of B videos
   std::optional<Tensor> residual = {};  // [N, C', H', W'], added
+  bool leaves_bias = false;             // where it would take a pass over memory: with_bias() or add_to() then add it
 };
 
 struct Conv2d {
@@ -38,8 +39,15 @@ struct Conv2d {
   /// Of the input enlarged to twice its size by nearest neighbours.
   Tensor forward_doubled(const Tensor& x) const;
 
+  /// sum += share * y, with the bias that y = forward(.., {.leaves_bias}) was left without; both channels-last
+  void add_to(Tensor& sum, const Tensor& y, double share = 1.0) const;
+  /// `shift` with the bias that was left, for a norm that adds shifts.
+  std::optional<Tensor> with_bias(const std::optional<Tensor>& shift) const;
+  /// Has `other`, the bias of a layer whose output is added to this one's, stand for both.
+  void move_bias_to(Tensor& other);
+
   Tensor weight;  // [out, in, kh, kw], or packed
-  Tensor bias;    // [out]
+  Tensor bias;    // [out]; undefined where another layer has it
   Conv2dOptions options;
   bool is_packed;
   std::optional<Tensor> doubled_weight;   // packed

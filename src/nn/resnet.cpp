@@ -24,10 +24,12 @@ ResnetBlock2D::ResnetBlock2D(const Weights& w, const ResnetOptions& o)
       output_scale_factor(o.output_scale_factor) {
   if (o.temb_channels) {
     time_emb_proj.emplace(w.at("time_emb_proj"), *o.temb_channels, o.out_channels);
+    conv1.move_bias_to(*time_emb_proj->bias);
   }
   if (o.in_channels != o.out_channels) {
     conv_shortcut.emplace(w.at("conv_shortcut"),
                           Conv2dOptions{.in_channels = o.in_channels, .out_channels = o.out_channels});
+    conv_shortcut->move_bias_to(conv2.bias);
   }
 }
 
@@ -39,8 +41,8 @@ Tensor ResnetBlock2D::forward(const Tensor& x, const std::optional<Tensor>& temb
   if (temb && time_emb_proj) shift = time_emb_proj->forward(activation(*temb));
   const bool in_norm = norm_adds_shift(x);
   Tensor h = conv1.forward(norm1.forward_activated(x, activation, {.beside = beside}),
-                           {.shift = in_norm ? std::nullopt : shift});
-  h = norm2.forward_activated(h, activation, {.shift = in_norm ? shift : std::nullopt});
+                           {.shift = in_norm ? std::nullopt : shift, .leaves_bias = in_norm});
+  h = norm2.forward_activated(h, activation, {.shift = in_norm ? conv1.with_bias(shift) : std::nullopt});
   Tensor out;
   if (conv_shortcut) {
     out = conv_shortcut->forward(x, {.beside = beside});

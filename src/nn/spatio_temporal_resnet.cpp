@@ -33,6 +33,7 @@ TemporalResnetBlock::TemporalResnetBlock(const Weights& w, const Options& o)
       conv2(w.at("conv2"), along_time(o.channels)) {
   if (o.temb_channels) {
     time_emb_proj.emplace(w.at("time_emb_proj"), *o.temb_channels, o.channels);
+    conv1.move_bias_to(*time_emb_proj->bias);
   }
 }
 
@@ -41,9 +42,9 @@ Tensor TemporalResnetBlock::residual(const Tensor& x, const std::optional<Tensor
   if (temb && time_emb_proj) shift = time_emb_proj->forward(at::silu(*temb));
   const bool in_norm = norm_adds_shift(x);
   const Tensor h = conv1.forward(norm1.forward_silu(frames_as_rows(x, frames)),
-                                 {.shift = in_norm ? std::nullopt : shift});  // [B, C, F, H*W]
-  const NormExtras extras{.shift = in_norm ? shift : std::nullopt};
-  return rows_as_frames(conv2.forward(norm2.forward_activated(h, at::silu, extras)), x);
+                                 {.shift = in_norm ? std::nullopt : shift, .leaves_bias = in_norm});  // [B, C, F, H*W]
+  const NormExtras extras{.shift = in_norm ? conv1.with_bias(shift) : std::nullopt};
+  return rows_as_frames(conv2.forward(norm2.forward_activated(h, at::silu, extras), {.leaves_bias = true}), x);
 }
 
 SpatioTemporalResBlock::SpatioTemporalResBlock(const Weights& w, const SpatioTemporalResnetOptions& o)
@@ -60,7 +61,8 @@ Tensor SpatioTemporalResBlock::forward(const Tensor& x, const std::optional<Tens
                                        const std::optional<Tensor>& beside) const {
   Tensor h = spatial.forward(x, temb, beside);
   // a s + (1 - a) (s + r) = s + (1 - a) r
-  return h.add_(temporal.residual(h, temb, frames), temporal_share);
+  temporal.conv2.add_to(h, temporal.residual(h, temb, frames), temporal_share);
+  return h;
 }
 
 }  // namespace t2v::nn

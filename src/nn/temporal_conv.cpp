@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nn/temporal_conv.hpp"
 
+#include <optional>
 #include <string>
 
 #include <ATen/ops/silu.h>
@@ -28,8 +29,13 @@ Tensor TemporalConvLayer::forward(const Tensor& x, int64_t frames) const {
   Tensor h = frames_as_rows(x, frames);
   ConvExtras last;
   last.residual = h;
+  const bool norm_adds_bias = norm_adds_shift(h);
+  NormExtras given;
   for (const Step& step : steps) {
-    h = step.conv.forward(step.norm.forward_silu(h), &step == &steps.back() ? last : ConvExtras());
+    const bool is_last = &step == &steps.back();
+    h = step.conv.forward(step.norm.forward_activated(h, at::silu, given),
+                          is_last ? last : ConvExtras{.leaves_bias = norm_adds_bias});
+    if (norm_adds_bias) given.shift = step.conv.with_bias(std::nullopt);
   }
   return rows_as_frames(h, x);
 }

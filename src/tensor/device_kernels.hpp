@@ -34,6 +34,8 @@ class DeviceKernels {
   virtual std::optional<at::Tensor> group_norm(const at::Tensor& x, const GroupNorm& norm) const = 0;
   /// qkv [B, F, P, 3*N*D] -> [B, F, P, N*D], softmax over F.
   virtual std::optional<at::Tensor> frame_attention(const at::Tensor& qkv, int64_t heads) const = 0;
+  /// sum += share * (x + bias): both [N, C, H, W], channels-last, bias [C]. False for what it does not take.
+  virtual bool add_biased(at::Tensor& sum, const at::Tensor& x, const at::Tensor& bias, double share) const = 0;
   /// x [.., 2*W] -> [.., W]: the first half times gelu of the second.
   virtual std::optional<at::Tensor> geglu(const at::Tensor& x) const = 0;
   /// frames [F, 3, H, W] in [-1, 1], any strides: see engine/frames.hpp.

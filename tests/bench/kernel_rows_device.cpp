@@ -131,6 +131,32 @@ KernelRow geglu(const Target& t, const Sizes& s) {
           .aten = [=] { return at::gelu(x_there.narrow(1, width, width)) * x_there.narrow(1, 0, width); }};
 }
 
+KernelRow add_biased(const Target& t, const Sizes& s) {
+  const auto image = [&] {
+    return t.rounded(noise({s.frames, s.channels, s.height, s.width})).contiguous(at::MemoryFormat::ChannelsLast);
+  };
+  const Tensor x = image(), sum = image(), bias = t.rounded(noise({s.channels}));
+  const Tensor x_there = t.there(x), sum_there = t.there(sum), bias_there = t.there(bias);
+  return {.kernel = t.name("sum with bias"),
+          .shape = shape_text(sum.sizes()),
+          .bound = t.bound(),
+          .bytes = 3 * t.element() * static_cast<double>(sum.numel()),
+          .on_device = t.on_device(),
+          .plain =
+              [=] {
+                return sum + (x + bias.view({1, -1, 1, 1}));
+              },
+          .ours =
+              [=] {
+                Tensor out = sum_there.clone();
+                return t.kernels->add_biased(out, x_there, bias_there, 1.0) ? out : Tensor();
+              },
+          .aten =
+              [=] {
+                return sum_there.clone().add_(x_there).add_(bias_there.view({1, -1, 1, 1}));
+              }};
+}
+
 KernelRow rgb8(const Target& t, const Sizes& s) {
   // Beyond -1 and 1 as well, and channels-last, as the decoder leaves it.
   const Tensor frames = t.rounded(noise({s.frames, 8 * s.height, 8 * s.width, 3}) * 1.3).permute({0, 3, 1, 2});
@@ -188,7 +214,7 @@ std::vector<KernelRow> device_rows(const cuda::PluginApi& api, c10::Device devic
   std::vector<KernelRow> rows;
   for (const c10::ScalarType dtype : {c10::kFloat, c10::kHalf, c10::kBFloat16}) {
     const Target target{kernels, api, device, dtype};
-    for (const auto& make : {group_norm, frame_attention, geglu, rgb8}) rows.push_back(make(target, sizes));
+    for (const auto& make : {group_norm, frame_attention, geglu, add_biased, rgb8}) rows.push_back(make(target, sizes));
   }
   rows.push_back(yuv420({kernels, api, device, c10::kFloat}, sizes));
   return rows;

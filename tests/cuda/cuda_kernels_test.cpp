@@ -80,6 +80,20 @@ TEST_P(CudaKernelsOf, geglu_is_that_of_aten) {
   EXPECT_TRUE(test::is_close(*out, at::gelu(x.narrow(-1, 36, 36)) * x.narrow(-1, 0, 36), tolerance()));
 }
 
+TEST_P(CudaKernelsOf, a_sum_with_bias_is_that_of_aten) {
+  const auto image = [](const char* name) {
+    return input(name, {3, 48, 5, 7}).contiguous(at::MemoryFormat::ChannelsLast);
+  };
+  const at::Tensor x = image("x"), start = image("sum"), bias = input("bias", {48});
+  at::Tensor sum = start.clone();
+  ASSERT_TRUE(kernels_->add_biased(sum, x, bias, 0.5));
+  EXPECT_TRUE(test::is_close(sum, start + 0.5 * (x + bias.view({1, 48, 1, 1})), tolerance()));
+  at::Tensor contiguous = start.contiguous();
+  EXPECT_FALSE(kernels_->add_biased(contiguous, x, bias, 0.5)) << "another layout";
+  EXPECT_FALSE(kernels_->add_biased(sum, x.narrow(0, 0, 2), bias, 0.5));
+  EXPECT_FALSE(kernels_->add_biased(sum, x, input("bias", {49}).narrow(0, 1, 48), 0.5)) << "not at 16 bytes";
+}
+
 TEST_P(CudaKernelsOf, frame_attention_is_that_of_aten) {
   const at::Tensor qkv = input("qkv", {1, 24, 7, 3 * 4 * 16});
   const auto out = kernels_->frame_attention(qkv, 4);

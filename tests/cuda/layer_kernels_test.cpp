@@ -21,6 +21,7 @@
 #include "nn/kernels/group_norm.hpp"
 #include "support/match.hpp"
 #include "support/net_golden.hpp"
+#include "tensor/operators.hpp"
 
 namespace t2v::cuda {
 namespace {
@@ -131,8 +132,14 @@ TEST_P(LayerKernels, group_norm_gives_the_same_bits_every_time) {
 }
 
 TEST_P(LayerKernels, frame_attention_equals_the_plain_form) {
-  for (const nn::kernels::FrameAttentionShape& s :
-       {nn::kernels::FrameAttentionShape{1, 16, 64, 4, 32}, {2, 24, 9, 5, 64}, {1, 1, 3, 1, 8}, {1, 32, 2, 2, 96}}) {
+  for (const nn::kernels::FrameAttentionShape& s : {nn::kernels::FrameAttentionShape{1, 16, 64, 4, 32},
+                                                    {2, 24, 9, 5, 64},
+                                                    {1, 1, 3, 1, 8},
+                                                    {1, 32, 2, 2, 96},
+                                                    {3, 17, 3, 3, 40},
+                                                    {1, 24, 2, 1, 160},
+                                                    {1, 7, 5, 2, 6},
+                                                    {2, 9, 3, 1, 20}}) {
     const auto [qkv, wide] = input("qkv", {s.batch, s.frames, s.positions, 3, s.heads, s.head_dim});
     const std::vector<int64_t> shape{s.batch, s.frames, s.positions, s.heads, s.head_dim};
     at::Tensor out = at::empty(shape, qkv.options()), plain = at::empty(shape, wide.options());
@@ -141,7 +148,7 @@ TEST_P(LayerKernels, frame_attention_equals_the_plain_form) {
               0)
         << api_->last_error();
     nn::kernels::frame_attention_reference(wide.const_data_ptr<float>(), plain.mutable_data_ptr<float>(), s);
-    EXPECT_TRUE(test::is_close(out, plain, tolerance(type()))) << s.frames;
+    EXPECT_TRUE(test::is_close(out, plain, tolerance(type()))) << s.frames << " frames, " << s.head_dim;
   }
 }
 
@@ -158,6 +165,19 @@ TEST_P(LayerKernels, geglu_equals_the_plain_form) {
         << api_->last_error();
     nn::kernels::geglu_reference(wide.const_data_ptr<float>(), plain.mutable_data_ptr<float>(), 33, width);
     EXPECT_TRUE(test::is_close(out, plain, tolerance(type()))) << width;
+  }
+}
+
+TEST_P(LayerKernels, a_sum_with_bias_equals_the_plain_form) {
+  for (const int64_t channels : {1, 7, 64, 320}) {
+    const auto [x, wide_x] = input("x", {33, channels});
+    const auto [bias, wide_bias] = input("bias", {channels});
+    const auto [start, wide_start] = input("sum", {33, channels});
+    at::Tensor sum = start.clone();
+    const AddBiasedJob job{
+        sum.mutable_data_ptr(), x.const_data_ptr(), bias.const_data_ptr(), element_type(type()), 33, channels, 0.75F};
+    ASSERT_EQ(api_->add_biased(0, job), 0) << api_->last_error();
+    EXPECT_TRUE(test::is_close(sum, wide_start + 0.75 * (wide_x + wide_bias), tolerance(type()))) << channels;
   }
 }
 

@@ -13,6 +13,8 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kMaxGroups = 256;
+constexpr int kBlocksEach = 4;  // on a multiprocessor: group_norm_chunks() makes so many
+constexpr int kAtOnce = 2;      // loads of a thread under way: with one, waiting for memory would set the pace
 
 template <typename T, int kWidth>
 struct Walk {
@@ -36,7 +38,8 @@ struct Walk {
 template <typename T>
 __device__ float shift_of(const GroupNormJob& job, int64_t image, int64_t channel) {
   if (!job.shift) return 0.0F;
-  return to_float(static_cast<const T*>(job.shift)[image / job.images_per_video * job.channels + channel]);
+  const auto video = static_cast<unsigned>(image) / static_cast<unsigned>(job.images_per_video);
+  return to_float(static_cast<const T*>(job.shift)[video * job.channels + channel]);
 }
 
 template <typename T>
@@ -78,7 +81,7 @@ __device__ void add_by_group(const float (*of_threads)[2 * kWidth], int first, i
 }
 
 template <typename T, int kWidth>
-__global__ void sums_of_chunks(GroupNormJob job) {
+__global__ void __launch_bounds__(kThreads, kBlocksEach) sums_of_chunks(GroupNormJob job) {
   __shared__ float sums[2 * kMaxGroups], pivots[kMaxGroups], of_threads[kThreads][2 * kWidth], of_parts[kThreads][2];
   const Walk<T, kWidth> walk(job);
   for (int64_t g = threadIdx.x; g < job.groups; g += blockDim.x) {
@@ -92,9 +95,10 @@ __global__ void sums_of_chunks(GroupNormJob job) {
     float sum[kWidth] = {}, square[kWidth] = {}, less[kWidth];
     if (pack < walk.packs && !walk.idle()) {
       for (int i = 0; i < kWidth; ++i) {
-        const int64_t channel = static_cast<int64_t>(pack) * kWidth + i;
+        const int channel = pack * kWidth + i;
         less[i] = pivots[channel / group_width] - shift_of<T>(job, walk.image, channel);
       }
+#pragma unroll 4
       for (int64_t pixel = walk.first_pixel + walk.row; pixel < walk.last_pixel; pixel += walk.rows) {
         const auto* row = static_cast<const T*>(job.x) + (walk.image * job.pixels + pixel) * job.channels;
         const auto value = reinterpret_cast<const Pack<T, kWidth>*>(row)[pack];
@@ -147,29 +151,35 @@ __device__ void statistics(const GroupNormJob& job, int64_t image, float* means,
 }
 
 template <typename T, int kWidth>
-__global__ void normalise(GroupNormJob job) {
+__global__ void __launch_bounds__(kThreads, kBlocksEach) normalise(GroupNormJob job) {
   __shared__ float means[kMaxGroups], inverses[kMaxGroups];
   const Walk<T, kWidth> walk(job);
-  const int64_t group_width = job.channels / job.groups;
+  const auto group_width = static_cast<int>(job.channels / job.groups);
   statistics<T>(job, walk.image, means, inverses);
+  const int64_t image = walk.image * job.pixels * walk.packs;
+  const auto* x = static_cast<const Pack<T, kWidth>*>(job.x) + image;
+  auto* out = static_cast<Pack<T, kWidth>*>(job.out) + image;
   for (int pack = walk.pack; pack < walk.packs && !walk.idle(); pack += walk.step()) {
     float scale[kWidth], offset[kWidth];
     for (int i = 0; i < kWidth; ++i) {
-      const int64_t channel = static_cast<int64_t>(pack) * kWidth + i, group = channel / group_width;
+      const int channel = pack * kWidth + i, group = channel / group_width;
       scale[i] = inverses[group] * to_float(static_cast<const T*>(job.weight)[channel]);
       offset[i] = to_float(static_cast<const T*>(job.bias)[channel]) +
                   (shift_of<T>(job, walk.image, channel) - means[group]) * scale[i];
     }
-    for (int64_t pixel = walk.first_pixel + walk.row; pixel < walk.last_pixel; pixel += walk.rows) {
-      const int64_t row = (walk.image * job.pixels + pixel) * job.channels;
-      const auto value = reinterpret_cast<const Pack<T, kWidth>*>(static_cast<const T*>(job.x) + row)[pack];
-      Pack<T, kWidth> result;
-      for (int i = 0; i < kWidth; ++i) {
-        float y = to_float(value.at[i]) * scale[i] + offset[i];
-        if (job.silu) y /= 1.0F + __expf(-y);
-        result.at[i] = from_float<T>(y);
+    for (int64_t pixel = walk.first_pixel + walk.row; pixel < walk.last_pixel; pixel += kAtOnce * walk.rows) {
+      Pack<T, kWidth> values[kAtOnce];
+      for (int n = 0; n < kAtOnce; ++n) {
+        if (pixel + n * walk.rows < walk.last_pixel) values[n] = x[(pixel + n * walk.rows) * walk.packs + pack];
       }
-      reinterpret_cast<Pack<T, kWidth>*>(static_cast<T*>(job.out) + row)[pack] = result;
+      for (int n = 0; n < kAtOnce && pixel + n * walk.rows < walk.last_pixel; ++n) {
+        for (int i = 0; i < kWidth; ++i) {
+          float y = to_float(values[n].at[i]) * scale[i] + offset[i];
+          if (job.silu) y = __fdividef(y, 1.0F + __expf(-y));
+          values[n].at[i] = from_float<T>(y);
+        }
+        out[(pixel + n * walk.rows) * walk.packs + pack] = values[n];
+      }
     }
   }
 }

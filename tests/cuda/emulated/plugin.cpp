@@ -23,6 +23,7 @@ const PluginApi& emulated_plugin() {
     table.rgb_to_uint8 = &run<launch_frames_to_rgb8, RgbJob>;
     table.group_norm = &run<launch_group_norm, GroupNormJob>;
     table.frame_attention = &run<launch_frame_attention, FrameAttentionJob>;
+    table.add_biased = &run<launch_add_biased, AddBiasedJob>;
     table.geglu = &run<launch_geglu, GegluJob>;
     table.rgb_to_yuv420 = &run<launch_rgb_to_yuv420, YuvJob>;
     return table;

@@ -14,6 +14,7 @@
 #include "emulated/half_types.hpp"
 
 #define __global__
+#define __launch_bounds__(...)
 #define __device__
 #define __shared__ static  // one block at a time
 
@@ -48,6 +49,7 @@ inline float __shfl_xor_sync(unsigned /*lanes*/, float value, int mask) {
   return t2v::cuda::emulated::exchange(value, static_cast<unsigned>(mask));
 }
 inline float __expf(float x) { return std::exp(x); }
+inline float __fdividef(float x, float y) { return x / y; }
 inline float rsqrtf(float x) { return 1.0F / std::sqrt(x); }
 inline float __fadd_rn(float a, float b) { return a + b; }
 inline float __fmul_rn(float a, float b) { return a * b; }
