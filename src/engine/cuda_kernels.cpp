@@ -15,6 +15,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/group_norm.h>
+#include <ATen/ops/layer_norm.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/sin.h>
@@ -100,6 +101,14 @@ CudaKernels::CudaKernels(const cuda::PluginApi& api, c10::Device device, Types t
     at::Tensor sum = image(0.37);
     const at::Tensor wanted = sum + 0.5 * (x + bias.view({1, 40, 1, 1}));
     return std::pair{add_biased(sum, x, bias, 0.5) ? std::optional(sum) : std::nullopt, wanted};
+  });
+  has_layer_norm_ = is_proven("layer norm", *this, [&](at::TensorOptions options) {
+    constexpr int64_t kWidth = 328;  // the last lanes of a warp have less to do
+    const at::Tensor x = some_values({2, 3, 5, kWidth}, 0.37, options), weight = some_values({kWidth}, 0.7, options),
+                     bias = some_values({kWidth}, 0.9, options), offset = some_values({kWidth}, 0.3, options),
+                     positions = some_values({3, 1, kWidth}, 0.5, options);
+    const at::Tensor wanted = at::layer_norm(x + offset, {kWidth}, weight, bias, 1e-5) + positions;
+    return std::pair{layer_norm(x, {weight, bias, 1e-5, offset, positions}), wanted};
   });
   has_rgb8_ = is_proven("RGB", *this, [&](at::TensorOptions options) {
     const at::Tensor frames = some_values({2, 3, 5, 7}, 0.37, options) * 1.2;
@@ -188,6 +197,32 @@ bool CudaKernels::add_biased(at::Tensor& sum, const at::Tensor& x, const at::Ten
                                .channels = sum.size(1),
                                .share = static_cast<float>(share)};
   return api_.add_biased(device_.index(), job) == 0;
+}
+
+std::optional<at::Tensor> CudaKernels::layer_norm(const at::Tensor& x, const LayerNorm& norm) const {
+  const auto fits = [&](const at::Tensor& of_norm) {
+    return of_norm.scalar_type() == x.scalar_type() && of_norm.is_contiguous();
+  };
+  if (!has_layer_norm_ || !takes(x) || !x.is_contiguous() || !fits(norm.weight) || !fits(norm.bias) ||
+      (norm.offset && !fits(*norm.offset)) || (norm.positions && !fits(*norm.positions))) {
+    return std::nullopt;
+  }
+  const int64_t width = norm.weight.size(0);
+  const at::Tensor out = at::empty(x.sizes(), x.options());
+  const cuda::LayerNormJob job{.x = x.const_data_ptr(),
+                               .weight = norm.weight.const_data_ptr(),
+                               .bias = norm.bias.const_data_ptr(),
+                               .offset = norm.offset ? norm.offset->const_data_ptr() : nullptr,
+                               .positions = norm.positions ? norm.positions->const_data_ptr() : nullptr,
+                               .out = out.mutable_data_ptr(),
+                               .type = *element_type(x.scalar_type()),
+                               .rows = x.numel() / width,
+                               .width = width,
+                               .position_count = norm.positions ? norm.positions->size(0) : 1,
+                               .rows_per_position = norm.positions ? x.size(-2) : 1,
+                               .eps = norm.eps};
+  if (api_.layer_norm(device_.index(), job) != 0) return std::nullopt;
+  return out;
 }
 
 std::optional<DeviceKernels::Rgb8> CudaKernels::frames_to_rgb8(const at::Tensor& frames) const {

@@ -23,6 +23,7 @@ class CudaKernels final : public DeviceKernels {
   std::optional<at::Tensor> frame_attention(const at::Tensor& qkv, int64_t heads) const override;
   bool add_biased(at::Tensor& sum, const at::Tensor& x, const at::Tensor& bias, double share) const override;
   std::optional<at::Tensor> geglu(const at::Tensor& x) const override;
+  std::optional<at::Tensor> layer_norm(const at::Tensor& x, const LayerNorm& norm) const override;
   std::optional<Rgb8> frames_to_rgb8(const at::Tensor& frames) const override;
   std::optional<Yuv420> frames_to_yuv420(const at::Tensor& frames) const override;
 
@@ -32,8 +33,8 @@ class CudaKernels final : public DeviceKernels {
   const cuda::PluginApi& api_;
   c10::Device device_;
   Types types_;
-  bool has_group_norm_ = true, has_frame_attention_ = true, has_geglu_ = true, has_add_biased_ = true, has_rgb8_ = true,
-       has_yuv420_ = true;
+  bool has_group_norm_ = true, has_frame_attention_ = true, has_geglu_ = true, has_add_biased_ = true,
+       has_layer_norm_ = true, has_rgb8_ = true, has_yuv420_ = true;
 };
 
 /// Gives the layers the plug-in's kernels for networks placed there, proven in their dtype, and in fp32, in which

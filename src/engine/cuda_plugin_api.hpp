@@ -8,7 +8,7 @@
 
 namespace t2v::cuda {
 
-inline constexpr int kPluginAbi = 6;  ///< raised with every change of this file
+inline constexpr int kPluginAbi = 7;  ///< raised with every change of this file
 
 struct DeviceInfo {
   char name[256];
@@ -81,6 +81,18 @@ struct AddBiasedJob {
   float share;
 };
 
+/// nn/kernels/layer_norm.hpp: x [rows, width] -> out. `offset` [width] is added to x first, and last, to row r,
+/// `positions` [position_count, width] of r / rows_per_position, which begins anew after the last. Both may be null.
+struct LayerNormJob {
+  const void *x, *weight, *bias, *offset, *positions;
+  void* out;
+  ElementType type;
+  int64_t rows, width, position_count, rows_per_position;
+  double eps;
+};
+/// What the registers of a warp hold; wider rows are refused, and the caller takes ATen's form.
+constexpr int64_t kLayerNormWidth = 2048;
+
 /// media/color.hpp, byte for byte: rgb [F, H, W, 3] -> planes y [F, H, W], u and v [F, H/2, W/2]. H and W are even.
 struct YuvJob {
   const uint8_t* rgb;
@@ -104,6 +116,7 @@ struct PluginApi {
   int (*frame_attention)(int device, const FrameAttentionJob&);
   int (*geglu)(int device, const GegluJob&);
   int (*add_biased)(int device, const AddBiasedJob&);
+  int (*layer_norm)(int device, const LayerNormJob&);
   int (*rgb_to_yuv420)(int device, const YuvJob&);
   /// What is queued between graph_enter() and graph_leave() goes to a stream of the graph's own; with `records` it is
   /// kept instead of run, until the next recording, unless `keep` is 0. Both wait for the device.

@@ -18,6 +18,12 @@ class DeviceKernels {
     bool silu;
     std::optional<at::Tensor> shift = {};  // [B, C], added first to all N / B images of each of B videos
   };
+  struct LayerNorm {
+    const at::Tensor &weight, &bias;  // [W]
+    double eps;
+    std::optional<at::Tensor> offset = {};     // [W], added to x first
+    std::optional<at::Tensor> positions = {};  // [F, 1, W], added last to all P rows of a frame; x is [.., F, P, W]
+  };
   struct Rgb8 {
     at::Tensor rgb;         // [F, H, W, 3] uint8, on the device
     at::Tensor not_finite;  // [1] int32: nonzero where a pixel was NaN or Inf
@@ -38,6 +44,8 @@ class DeviceKernels {
   virtual bool add_biased(at::Tensor& sum, const at::Tensor& x, const at::Tensor& bias, double share) const = 0;
   /// x [.., 2*W] -> [.., W]: the first half times gelu of the second.
   virtual std::optional<at::Tensor> geglu(const at::Tensor& x) const = 0;
+  /// x [.., W] -> the same.
+  virtual std::optional<at::Tensor> layer_norm(const at::Tensor& x, const LayerNorm& norm) const = 0;
   /// frames [F, 3, H, W] in [-1, 1], any strides: see engine/frames.hpp.
   virtual std::optional<Rgb8> frames_to_rgb8(const at::Tensor& frames) const = 0;
   /// The same frames, H and W even, as BT.709 planes: the bytes that media/color.hpp makes of that RGB.

@@ -6,6 +6,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/group_norm.h>
+#include <ATen/ops/layer_norm.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/silu.h>
 
@@ -16,6 +17,7 @@
 #include "nn/kernels/frame_attention.hpp"
 #include "nn/kernels/geglu.hpp"
 #include "nn/kernels/group_norm.hpp"
+#include "nn/kernels/layer_norm.hpp"
 #include "tensor/operators.hpp"
 
 namespace t2v::bench {
@@ -157,6 +159,38 @@ KernelRow add_biased(const Target& t, const Sizes& s) {
               }};
 }
 
+KernelRow layer_norm(const Target& t, const Sizes& s) {
+  const int64_t positions = s.height * s.width, width = s.channels;
+  const Tensor x = t.rounded(noise({1, s.frames, positions, width})), weight = t.rounded(noise({width})),
+               bias = t.rounded(noise({width})), offset = t.rounded(noise({width})),
+               of_frames = t.rounded(noise({s.frames, 1, width}));
+  const Tensor x_there = t.there(x), weight_there = t.there(weight), bias_there = t.there(bias),
+               offset_there = t.there(offset), of_frames_there = t.there(of_frames);
+  return {.kernel = t.name("LayerNorm + offset + positions"),
+          .shape = shape_text(x.sizes()),
+          .bound = t.bound(),
+          .bytes = 2 * t.element() * static_cast<double>(x.numel()),
+          .on_device = t.on_device(),
+          .plain =
+              [=] {
+                const Tensor shifted = x + offset, out = at::empty(x.sizes(), x.options());
+                k::layer_norm_reference(shifted.const_data_ptr<float>(), weight.const_data_ptr<float>(),
+                                        bias.const_data_ptr<float>(), out.mutable_data_ptr<float>(),
+                                        s.frames * positions, width, 1e-5);
+                return out + of_frames;
+              },
+          .ours =
+              [=] {
+                return or_nothing(
+                    t.kernels->layer_norm(x_there, {weight_there, bias_there, 1e-5, offset_there, of_frames_there}));
+              },
+          .aten =
+              [=] {
+                return at::layer_norm(x_there + offset_there, {width}, weight_there, bias_there, 1e-5) +
+                       of_frames_there;
+              }};
+}
+
 KernelRow rgb8(const Target& t, const Sizes& s) {
   // Beyond -1 and 1 as well, and channels-last, as the decoder leaves it.
   const Tensor frames = t.rounded(noise({s.frames, 8 * s.height, 8 * s.width, 3}) * 1.3).permute({0, 3, 1, 2});
@@ -214,7 +248,8 @@ std::vector<KernelRow> device_rows(const cuda::PluginApi& api, c10::Device devic
   std::vector<KernelRow> rows;
   for (const c10::ScalarType dtype : {c10::kFloat, c10::kHalf, c10::kBFloat16}) {
     const Target target{kernels, api, device, dtype};
-    for (const auto& make : {group_norm, frame_attention, geglu, add_biased, rgb8}) rows.push_back(make(target, sizes));
+    for (const auto& make : {group_norm, frame_attention, geglu, add_biased, layer_norm, rgb8})
+      rows.push_back(make(target, sizes));
   }
   rows.push_back(yuv420({kernels, api, device, c10::kFloat}, sizes));
   return rows;

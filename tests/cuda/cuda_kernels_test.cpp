@@ -8,6 +8,7 @@
 #include <ATen/ops/equal.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/group_norm.h>
+#include <ATen/ops/layer_norm.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/silu.h>
 #include <gtest/gtest.h>
@@ -94,6 +95,20 @@ TEST_P(CudaKernelsOf, a_sum_with_bias_is_that_of_aten) {
   EXPECT_FALSE(kernels_->add_biased(sum, x, input("bias", {49}).narrow(0, 1, 48), 0.5)) << "not at 16 bytes";
 }
 
+TEST_P(CudaKernelsOf, layer_norm_is_that_of_aten_with_an_offset_and_positions) {
+  const at::Tensor x = input("x", {2, 3, 5, 40}), weight = input("weight", {40}), bias = input("bias", {40}),
+                   offset = input("offset", {40}), positions = input("positions", {3, 1, 40});
+  const auto plain = kernels_->layer_norm(x, {weight, bias, 1e-5});
+  ASSERT_TRUE(plain);
+  EXPECT_TRUE(test::is_close(*plain, at::layer_norm(x, {40}, weight, bias, 1e-5), tolerance()));
+  const auto all = kernels_->layer_norm(x, {weight, bias, 1e-5, offset, positions});
+  ASSERT_TRUE(all);
+  EXPECT_TRUE(test::is_close(*all, at::layer_norm(x + offset, {40}, weight, bias, 1e-5) + positions, 2 * tolerance()));
+  const auto part = kernels_->layer_norm(x, {weight, bias, 1e-5, std::nullopt, positions});
+  ASSERT_TRUE(part);
+  EXPECT_TRUE(test::is_close(*part, at::layer_norm(x, {40}, weight, bias, 1e-5) + positions, 2 * tolerance()));
+}
+
 TEST_P(CudaKernelsOf, frame_attention_is_that_of_aten) {
   const at::Tensor qkv = input("qkv", {1, 24, 7, 3 * 4 * 16});
   const auto out = kernels_->frame_attention(qkv, 4);
@@ -109,6 +124,11 @@ TEST_P(CudaKernelsOf, what_a_kernel_does_not_take_is_left_to_aten) {
   EXPECT_FALSE(kernels_->geglu(input("x", {4, 10}).to(c10::kDouble)));
   EXPECT_FALSE(
       kernels_->group_norm(input("x", {1, 600, 2, 2}), {input("w", {600}), input("b", {600}), 600, 1e-5, false}));
+  const at::Tensor weight = input("w", {40}), wide = input("w", {4096});
+  EXPECT_TRUE(kernels_->layer_norm(input("x", {3, 40}), {weight, weight, 1e-5}));
+  EXPECT_FALSE(kernels_->layer_norm(input("x", {3, 4096}), {wide, wide, 1e-5}));
+  EXPECT_FALSE(kernels_->layer_norm(input("x", {40, 40}).t(), {weight, weight, 1e-5}));
+  EXPECT_FALSE(kernels_->layer_norm(input("x", {3, 40}), {weight, weight, 1e-5, weight.to(c10::kDouble)}));
 }
 
 INSTANTIATE_TEST_SUITE_P(types, CudaKernelsOf, testing::Values(c10::kFloat, c10::kHalf, c10::kBFloat16),
@@ -122,7 +142,14 @@ TEST(CudaKernels, one_that_is_wrong_on_the_device_is_left_out) {
     return cuda::emulated_plugin().geglu(device, other);
   };
   wrong.frame_attention = [](int, const cuda::FrameAttentionJob&) { return 1; };
+  wrong.layer_norm = [](int device, const cuda::LayerNormJob& job) {
+    cuda::LayerNormJob other = job;
+    other.offset = nullptr;
+    return cuda::emulated_plugin().layer_norm(device, other);
+  };
   const CudaKernels kernels(wrong, kEmulated);
+  EXPECT_FALSE(
+      kernels.layer_norm(formula_tensor("x", {4, 10}), {formula_tensor("w", {10}), formula_tensor("b", {10}), 1e-5}));
   EXPECT_FALSE(kernels.geglu(formula_tensor("x", {4, 10})));
   EXPECT_FALSE(kernels.frame_attention(formula_tensor("qkv", {1, 4, 2, 24}), 2));
   EXPECT_TRUE(kernels.group_norm(formula_tensor("x", {1, 8, 2, 2}),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The CUDA forms of layers against the plain references that the CPU forms are held to: on a device where there is one,
 // and always emulated on the CPU.
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <optional>
@@ -19,6 +20,7 @@
 #include "nn/kernels/frame_attention.hpp"
 #include "nn/kernels/geglu.hpp"
 #include "nn/kernels/group_norm.hpp"
+#include "nn/kernels/layer_norm.hpp"
 #include "support/match.hpp"
 #include "support/net_golden.hpp"
 #include "tensor/operators.hpp"
@@ -179,6 +181,74 @@ TEST_P(LayerKernels, a_sum_with_bias_equals_the_plain_form) {
     ASSERT_EQ(api_->add_biased(0, job), 0) << api_->last_error();
     EXPECT_TRUE(test::is_close(sum, wide_start + 0.75 * (wide_x + wide_bias), tolerance(type()))) << channels;
   }
+}
+
+TEST_P(LayerKernels, layer_norm_equals_the_plain_form) {
+  struct Row {
+    int64_t rows, width;
+    bool has_offset;
+    int64_t position_count, rows_per_position;  // 0: no positions
+    int64_t skipped = 0;                        // elements before the first row
+  };
+  for (const Row& r :
+       {Row{96, 320, true, 16, 3}, Row{30, 640, true, 0, 0}, Row{7, 1280, false, 5, 1}, Row{9, 2048, true, 3, 2},
+        Row{5, 1000, true, 2, 3}, Row{3, 1, true, 0, 0}, Row{11, 77, true, 4, 2}, Row{6, 1531, false, 0, 0},
+        Row{5, 2041, true, 2, 1}, Row{10, 320, true, 3, 2, 1}}) {
+    const auto [flat, wide_flat] = input("x", {r.skipped + r.rows * r.width});
+    const at::Tensor x = flat.narrow(0, r.skipped, r.rows * r.width).view({r.rows, r.width});
+    const auto [weight, wide_weight] = input("weight", {r.width});
+    const auto [bias, wide_bias] = input("bias", {r.width});
+    const auto [offset, wide_offset] = input("offset", {r.width});
+    const auto [positions, wide_positions] = input("positions", {std::max<int64_t>(r.position_count, 1), r.width});
+    at::Tensor out = at::empty(x.sizes(), x.options());
+    const LayerNormJob job{x.const_data_ptr(),
+                           weight.const_data_ptr(),
+                           bias.const_data_ptr(),
+                           r.has_offset ? offset.const_data_ptr() : nullptr,
+                           r.position_count ? positions.const_data_ptr() : nullptr,
+                           out.mutable_data_ptr(),
+                           element_type(type()),
+                           r.rows,
+                           r.width,
+                           r.position_count,
+                           r.rows_per_position,
+                           1e-5};
+    ASSERT_EQ(api_->layer_norm(0, job), 0) << api_->last_error();
+
+    at::Tensor wide = wide_flat.narrow(0, r.skipped, r.rows * r.width).view({r.rows, r.width}).clone();
+    if (r.has_offset) wide.add_(wide_offset);
+    at::Tensor plain = at::empty(wide.sizes(), wide.options());
+    nn::kernels::layer_norm_reference(wide.const_data_ptr<float>(), wide_weight.const_data_ptr<float>(),
+                                      wide_bias.const_data_ptr<float>(), plain.mutable_data_ptr<float>(), r.rows,
+                                      r.width, 1e-5);
+    for (int64_t row = 0; r.position_count != 0 && row < r.rows; ++row) {
+      plain[row].add_(wide_positions[row / r.rows_per_position % r.position_count]);
+    }
+    EXPECT_TRUE(test::is_close(out, plain, tolerance(type()))) << r.rows << " x " << r.width;
+  }
+}
+
+TEST_P(LayerKernels, layer_norm_keeps_its_bits_around_a_large_mean) {
+  const auto [x, wide] = input("x", {20, 320});
+  const at::Tensor far = wide.add(100).to(type()), wide_far = far.to(c10::kFloat);
+  const auto [weight, wide_weight] = input("weight", {320});
+  const at::Tensor there = far.to(device());
+  at::Tensor out = at::empty({20, 320}, there.options()), plain = at::empty({20, 320});
+  ASSERT_EQ(api_->layer_norm(0, {there.const_data_ptr(), weight.const_data_ptr(), weight.const_data_ptr(), nullptr,
+                                 nullptr, out.mutable_data_ptr(), element_type(type()), 20, 320, 1, 1, 1e-5}),
+            0)
+      << api_->last_error();
+  nn::kernels::layer_norm_reference(wide_far.const_data_ptr<float>(), wide_weight.const_data_ptr<float>(),
+                                    wide_weight.const_data_ptr<float>(), plain.mutable_data_ptr<float>(), 20, 320,
+                                    1e-5);
+  // The mean, in fp32, has 4e-6 of the spread as its last bit.
+  EXPECT_TRUE(test::is_close(out, plain, tolerance(type()) + 1e-5));
+}
+
+TEST_P(LayerKernels, layer_norm_refuses_what_does_not_fit_a_warp) {
+  const LayerNormJob job{nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, element_type(type()),
+                         4,       2049,    1,       1,       1e-5};
+  EXPECT_NE(api_->layer_norm(0, job), 0);
 }
 
 TEST_P(LayerKernels, yuv_has_the_bytes_of_the_cpu) {

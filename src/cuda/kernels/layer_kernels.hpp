@@ -14,6 +14,7 @@ int launch_group_norm(const GroupNormJob& job, CUstream_st* stream);
 int launch_frame_attention(const FrameAttentionJob& job, CUstream_st* stream);
 int launch_add_biased(const AddBiasedJob& job, CUstream_st* stream);
 int launch_geglu(const GegluJob& job, CUstream_st* stream);
+int launch_layer_norm(const LayerNormJob& job, CUstream_st* stream);
 int launch_rgb_to_yuv420(const YuvJob& job, CUstream_st* stream);
 
 }  // namespace t2v::cuda

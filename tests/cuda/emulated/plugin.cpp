@@ -25,6 +25,7 @@ const PluginApi& emulated_plugin() {
     table.frame_attention = &run<launch_frame_attention, FrameAttentionJob>;
     table.add_biased = &run<launch_add_biased, AddBiasedJob>;
     table.geglu = &run<launch_geglu, GegluJob>;
+    table.layer_norm = &run<launch_layer_norm, LayerNormJob>;
     table.rgb_to_yuv420 = &run<launch_rgb_to_yuv420, YuvJob>;
     return table;
   }();
