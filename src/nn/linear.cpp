@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nn/linear.hpp"
 
+#include <utility>
+
+#include <ATen/ops/addmm.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
@@ -115,12 +118,25 @@ Tensor Linear::forward_added(const Tensor& x, const Tensor& residual) const {
 }
 
 void Linear::accumulate(Tensor& sum, const Tensor& x) const {
-  if (x.is_meta() || !is_packed || !sum.is_contiguous()) {
+  if (x.is_meta() || !sum.is_contiguous() || (!is_packed && bias)) {
     sum.add_(forward(x));
     return;
   }
   const OpScope op = scope(*this, x, true);
-  run(x, sum, sum);
+  if (is_packed) {
+    run(x, sum, sum);
+  } else {  // the product's own sums begin with what is there
+    sum.view({-1, out_features}).addmm_(x.reshape({-1, in_features}), weight.t());
+  }
+}
+
+Tensor Linear::release_bias() { return std::exchange(bias, std::nullopt).value().to(at::kFloat); }
+
+void Linear::absorb(const Tensor& constant) {
+  const Tensor row = constant.unsqueeze(0);
+  const auto wide = [](const Tensor& x) { return x.to(at::kFloat); };
+  const Tensor sum = is_packed ? forward(row) : at::linear(row, wide(weight), bias ? std::optional(wide(*bias)) : bias);
+  bias = sum.squeeze(0).to(weight.scalar_type());
 }
 
 Tensor product(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {

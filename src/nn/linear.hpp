@@ -24,6 +24,11 @@ struct Linear {
   /// sum += forward(x); sum is contiguous
   void accumulate(Tensor& sum, const Tensor& x) const;
 
+  /// For constructors: its bias [out] in fp32, which it does without from now on.
+  Tensor release_bias();
+  /// For constructors: forward() is that of x + constant from now on, by its bias; [in], fp32.
+  void absorb(const Tensor& constant);
+
   Tensor weight;               // [out, in], or packed
   std::optional<Tensor> bias;  // [out]
   int64_t in_features = 0, out_features = 0;

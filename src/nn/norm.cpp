@@ -71,11 +71,25 @@ void run_kernel(const kernels::GroupNormData& data, const kernels::GroupNormShap
 LayerNorm::LayerNorm(const Weights& w, int64_t width, double epsilon)
     : weight(w.take("weight", {width})), bias(w.take("bias", {width})), eps(epsilon) {}
 
-Tensor LayerNorm::forward(const Tensor& x) const {
+bool LayerNorm::adds_first_for_nothing() const {
+  return weight.is_cuda() || device_kernels_for(weight);  // the latter also where a test emulates a device
+}
+
+void LayerNorm::add_first(const Tensor& constant) { offset = constant.to(weight.scalar_type()); }
+
+Tensor LayerNorm::forward(const Tensor& x, const std::optional<Tensor>& positions) const {
   const OpScope op("layer norm", 0, bytes_of(x));
   if (x.is_meta()) {
     return at::empty_like(x);  // libtorch has the shape rules of norms in Python only
   }
+  if (const auto* device = device_kernels_for(x)) {
+    if (const auto out = device->layer_norm(x, {weight, bias, eps, offset, positions})) return *out;
+  }
+  Tensor out = normalised(offset ? x + *offset : x);
+  return positions ? out.add_(*positions) : out;
+}
+
+Tensor LayerNorm::normalised(const Tensor& x) const {
   if (!has_kernel(x, weight) || !bias.is_contiguous() || !x.is_contiguous()) {
     return at::layer_norm(x, {weight.size(0)}, weight, bias, eps);
   }

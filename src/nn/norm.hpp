@@ -13,10 +13,21 @@ namespace t2v::nn {
 
 struct LayerNorm {
   LayerNorm(const Weights& w, int64_t width, double eps);
-  Tensor forward(const Tensor& x) const;  // [..., width]
+  /// x [..., width]; with positions [F, 1, width], x is [..., F, P, width] and each row of a frame gets its frame's.
+  Tensor forward(const Tensor& x, const std::optional<Tensor>& positions = {}) const;
+  /// For constructors: forward() is that of x + constant from now on; [width], fp32.
+  void add_first(const Tensor& constant);
+  /// Whether that costs nothing. On a device its kernel adds the constant in the same pass; where there is none, it is
+  /// a pass as long as the one spared by whoever left the constant out. The same for all layers of a network, whenever
+  /// the device's kernels get ready.
+  bool adds_first_for_nothing() const;
 
-  Tensor weight, bias;  // [width]
+  Tensor weight, bias;                // [width]
+  std::optional<Tensor> offset = {};  // [width], of add_first()
   double eps;
+
+ private:
+  Tensor normalised(const Tensor& x) const;
 };
 
 /// T5's norm: no mean, no bias, variance in fp32 (Zhang and Sennrich 2019; transformers T5LayerNorm).

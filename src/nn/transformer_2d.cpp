@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nn/transformer_2d.hpp"
 
+#include <ATen/ops/zeros_like.h>
+
 #include "nn/layout.hpp"
 
 namespace t2v::nn {
@@ -8,6 +10,15 @@ namespace t2v::nn {
 namespace {
 
 constexpr double kGroupNormEps = 1e-6;
+
+/// Where norms add a constant for nothing, the biases that blocks would add to the tokens reach `reader`, the layer
+/// that reads them in the end, by its own bias.
+void leave_out_biases(std::vector<BasicTransformerBlock>& blocks, Linear& reader) {
+  if (blocks.empty() || !blocks.front().norm1.adds_first_for_nothing()) return;
+  Tensor missing = at::zeros_like(blocks.front().norm1.weight, at::kFloat);
+  for (auto& block : blocks) missing = block.leave_out_biases(missing);
+  reader.absorb(missing);
+}
 
 }  // namespace
 
@@ -23,6 +34,7 @@ Transformer2DModel::Transformer2DModel(const Weights& w, const Transformer2DOpti
                                                                      .has_bias = o.attention_bias},
                                                             .cross_attention_dim = o.cross_attention_dim});
   }
+  leave_out_biases(transformer_blocks, proj_out);
 }
 
 Tensor Transformer2DModel::forward(const Tensor& x, const std::optional<Tensor>& context) const {
@@ -45,6 +57,7 @@ TransformerTemporalModel::TransformerTemporalModel(const Weights& w, const Trans
                                 .over_frames = true,
                                 .max_frames = o.max_frames});
   }
+  leave_out_biases(transformer_blocks, proj_out);
 }
 
 Tensor TransformerTemporalModel::forward(const Tensor& x, int64_t frames) const {

@@ -92,15 +92,22 @@ BasicTransformerBlock::BasicTransformerBlock(const Weights& w, const Transformer
   }
 }
 
-Tensor BasicTransformerBlock::with_positions(Tensor x) const {
-  if (positions) x.add_(positions->narrow(0, 0, x.size(1)));
-  return x;
+Tensor BasicTransformerBlock::leave_out_biases(Tensor missing) {
+  norm1.add_first(missing);
+  missing = missing + attn1.to_out.release_bias();
+  if (norm2) {
+    norm2->add_first(missing);
+    missing = missing + (attn2_self ? attn2_self->to_out : attn2_cross->to_out).release_bias();
+  }
+  norm3.add_first(missing);
+  return missing + ff.project_out.release_bias();
 }
 
 Tensor BasicTransformerBlock::forward(Tensor x, const std::optional<Tensor>& context) const {
-  attn1.accumulate(x, with_positions(norm1.forward(x)), over_frames);
+  const auto here = positions ? std::optional(positions->narrow(0, 0, x.size(1))) : std::nullopt;  // [F, 1, D]
+  attn1.accumulate(x, norm1.forward(x, here), over_frames);
   if (attn2_self) {
-    attn2_self->accumulate(x, with_positions(norm2->forward(x)), over_frames);
+    attn2_self->accumulate(x, norm2->forward(x, here), over_frames);
   } else if (attn2_cross) {
     attn2_cross->accumulate(x, norm2->forward(x), context.value());
   }

@@ -62,6 +62,9 @@ struct BasicTransformerBlock {
   BasicTransformerBlock(const Weights& w, const TransformerBlockOptions& options);
   /// x [N, L, D], or [B, F, P, D] with over_frames; context [B, Lc, Dc] where there is cross-attention. Works in x.
   Tensor forward(Tensor x, const std::optional<Tensor>& context = {}) const;
+  /// From now on x lacks a constant `missing` [D], fp32: biases of layers that add to x stay out of it, so that each is
+  /// a product that adds in place, and norms add what is missing so far. Gives what forward()'s result lacks.
+  Tensor leave_out_biases(Tensor missing);
 
   LayerNorm norm1;
   SelfAttention attn1;
@@ -72,9 +75,6 @@ struct BasicTransformerBlock {
   FeedForward ff;
   bool over_frames;
   std::optional<Tensor> positions;  // [L, 1, D]
-
- private:
-  Tensor with_positions(Tensor x) const;
 };
 
 }  // namespace t2v::nn

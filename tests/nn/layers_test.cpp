@@ -13,6 +13,7 @@
 
 #include "nn/conv.hpp"
 #include "nn/feed_forward.hpp"
+#include "nn/linear.hpp"
 #include "nn/resample.hpp"
 #include "nn/resnet.hpp"
 #include "nn/temporal_conv.hpp"
@@ -22,6 +23,7 @@
 #include "support/match.hpp"
 #include "support/net_golden.hpp"
 #include "t2v/error.hpp"
+#include "tensor/operators.hpp"
 
 namespace t2v::nn {
 namespace {
@@ -159,6 +161,33 @@ TEST_F(Layer, an_unknown_feed_forward_is_refused_by_name) {
     EXPECT_EQ(error.code(), ErrorCode::unsupported);
     EXPECT_STREQ(error.what(), "unsupported feed-forward: unet/config.json: activation_fn: 'gegul'");
     EXPECT_NE(error.hint().find("geglu"), std::string::npos);
+  }
+}
+
+TEST_F(Layer, a_product_without_a_bias_adds_to_a_sum_in_place) {
+  for (const int64_t inputs : {48, 1024}) {  // packed and not
+    WeightStore store = test::formula_store(Manifest{{"weight", {40, inputs}}, {"bias", {40}}});
+    Linear layer(store.root(), inputs, 40);
+    EXPECT_EQ(layer.is_packed, inputs == 48);
+    const Tensor x = formula_tensor("x", {2, 3, inputs}), before = formula_tensor("sum", {2, 3, 40});
+    const Tensor wanted = before + layer.forward(x);
+    const Tensor bias = layer.release_bias();
+    Tensor sum = before.clone();
+    const void* memory = sum.const_data_ptr();
+    layer.accumulate(sum, x);
+    EXPECT_EQ(sum.const_data_ptr(), memory);
+    EXPECT_TRUE(is_close(sum + bias, wanted, kTolerance));
+  }
+}
+
+TEST_F(Layer, a_constant_that_inputs_lack_is_absorbed_by_the_bias) {
+  for (const int64_t inputs : {48, 1024}) {  // packed and not
+    WeightStore store = test::formula_store(Manifest{{"weight", {40, inputs}}, {"bias", {40}}});
+    Linear layer(store.root(), inputs, 40);
+    const Tensor x = formula_tensor("x", {7, inputs}), constant = formula_tensor("constant", {inputs});
+    const Tensor wanted = layer.forward(x + constant);
+    layer.absorb(constant);
+    EXPECT_TRUE(is_close(layer.forward(x), wanted, kTolerance));
   }
 }
 

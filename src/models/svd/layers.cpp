@@ -6,6 +6,7 @@
 #include <ATen/ops/lerp.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/silu.h>
+#include <ATen/ops/zeros_like.h>
 
 #include "nn/layout.hpp"
 #include "nn/spatio_temporal_resnet.hpp"
@@ -42,6 +43,8 @@ int64_t SingleTokenAttention::folded_elements() const {
   return 2 * width * width + width * context + 2 * width;  // norm, query and key, and one of the two products
 }
 
+void SingleTokenAttention::add(const Tensor& constant) { bias = (bias + constant).to(bias.scalar_type()); }
+
 FeedForwardStep::FeedForwardStep(const Weights& norm_weights, const Weights& ff_weights, int64_t width)
     : norm(norm_weights, width, kLayerNormEps), ff(ff_weights, {.width = width}) {}
 
@@ -52,6 +55,11 @@ Tensor FeedForwardStep::forward(const Tensor& x) const {
     ff.accumulate(slice, norm.forward(slice));
   }
   return x;
+}
+
+Tensor FeedForwardStep::leave_out_biases(const Tensor& missing) {
+  norm.add_first(missing);
+  return missing + ff.project_out.release_bias();
 }
 
 SpatialBlock::SpatialBlock(const Weights& w, const nn::HeadOptions& head, int64_t context_dim)
@@ -65,6 +73,15 @@ Tensor SpatialBlock::forward(Tensor x, const Tensor& token) const {
   const Tensor added = attn2.forward(token);  // [B, 1, D], the same for all frames and pixels of a video
   x.view({added.size(0), -1, x.size(2)}).add_(added);
   return ff.forward(x);
+}
+
+// attn2 adds to all tokens anyway, with no norm between attn1 and it.
+Tensor SpatialBlock::leave_out_biases(const Tensor& missing) {
+  norm1.add_first(missing);
+  attn2.add(attn1.to_out.release_bias());
+  const Tensor behind = ff.leave_out_biases(missing);
+  missing_behind = behind.to(norm1.weight.scalar_type());
+  return behind;
 }
 
 TemporalBlock::TemporalBlock(const Weights& w, const nn::HeadOptions& head, int64_t context_dim)
@@ -81,6 +98,14 @@ Tensor TemporalBlock::forward(Tensor x, const Tensor& token) const {
   return ff.forward(x);
 }
 
+// What comes in lacks nothing.
+Tensor TemporalBlock::leave_out_biases() {
+  const Tensor of_ff_in = ff_in.ff.project_out.release_bias();
+  norm1.add_first(of_ff_in);
+  attn2.add(of_ff_in + attn1.to_out.release_bias());
+  return ff.ff.project_out.release_bias();
+}
+
 TransformerSpatioTemporalModel::TransformerSpatioTemporalModel(const Weights& w, const Options& o)
     : norm(w.at("norm"), kGroups, o.in_channels, kGroupNormEps),
       proj_in(w.at("proj_in"), o.in_channels, o.in_channels),
@@ -95,6 +120,16 @@ TransformerSpatioTemporalModel::TransformerSpatioTemporalModel(const Weights& w,
     temporal_transformer_blocks.emplace_back(w.at("temporal_transformer_blocks").at(i), head_options(o),
                                              o.cross_attention_dim);
   }
+  if (o.layers > 0 && transformer_blocks.front().norm1.adds_first_for_nothing()) leave_out_biases();
+}
+
+void TransformerSpatioTemporalModel::leave_out_biases() {
+  Tensor missing = at::zeros_like(transformer_blocks.front().norm1.weight, at::kFloat);  // in the tokens
+  for (size_t i = 0; i < transformer_blocks.size(); ++i) {
+    const Tensor of_spatial = transformer_blocks[i].leave_out_biases(missing);
+    missing = at::lerp(temporal_transformer_blocks[i].leave_out_biases(), of_spatial, spatial_share);
+  }
+  proj_out.absorb(missing);
 }
 
 Tensor TransformerSpatioTemporalModel::forward(const Tensor& x, const Tensor& token, int64_t frames) const {
@@ -105,7 +140,9 @@ Tensor TransformerSpatioTemporalModel::forward(const Tensor& x, const Tensor& to
   for (size_t i = 0; i < transformer_blocks.size(); ++i) {
     tokens = transformer_blocks[i].forward(tokens, token);
     const Tensor spatial = tokens.unflatten(0, {token.size(0), frames});  // [B, F, H*W, D]
-    Tensor temporal = temporal_transformer_blocks[i].forward(spatial + position, token);
+    const auto& missing = transformer_blocks[i].missing_behind;
+    Tensor temporal =
+        temporal_transformer_blocks[i].forward(spatial + (missing ? position + *missing : position), token);
     tokens = temporal.lerp_(spatial, spatial_share).flatten(0, 1);
   }
   return nn::from_tokens(proj_out.forward(tokens), x).add_(x);

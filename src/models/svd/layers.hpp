@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -29,6 +30,8 @@ struct SingleTokenAttention {
   SingleTokenAttention(const Weights& attention, const Weights& norm, const nn::HeadOptions& head, int64_t context_dim);
   Tensor forward(const Tensor& token) const;  // [B, 1, Dc] -> [B, 1, D]
   int64_t folded_elements() const;            ///< of the file's that are not kept
+  /// For constructors: forward() gives `constant` [D], fp32, on top from now on.
+  void add(const Tensor& constant);
 
   Tensor weight;  // [D, Dc] to_out.0 times to_v
   Tensor bias;    // [D]
@@ -39,6 +42,8 @@ struct SingleTokenAttention {
 struct FeedForwardStep {
   FeedForwardStep(const Weights& norm, const Weights& ff, int64_t width);
   Tensor forward(const Tensor& x) const;  // [..., D]
+  /// As that of nn::BasicTransformerBlock, here and in the blocks below.
+  Tensor leave_out_biases(const Tensor& missing);
 
   nn::LayerNorm norm;
   nn::FeedForward ff;
@@ -48,17 +53,20 @@ struct SpatialBlock {
   SpatialBlock(const Weights& w, const nn::HeadOptions& head, int64_t context_dim);
   /// x [B*F, H*W, D], token [B, 1, Dc]. Works in x.
   Tensor forward(Tensor x, const Tensor& token) const;
+  Tensor leave_out_biases(const Tensor& missing);
 
   nn::LayerNorm norm1;
   nn::SelfAttention attn1;
   SingleTokenAttention attn2;
   FeedForwardStep ff;
+  std::optional<Tensor> missing_behind;  // [D], what the result lacks
 };
 
 struct TemporalBlock {
   TemporalBlock(const Weights& w, const nn::HeadOptions& head, int64_t context_dim);
   /// x [B, F, H*W, D], token [B, 1, Dc]. Works in x.
   Tensor forward(Tensor x, const Tensor& token) const;
+  Tensor leave_out_biases();
 
   FeedForwardStep ff_in;
   nn::LayerNorm norm1;
@@ -85,6 +93,9 @@ struct TransformerSpatioTemporalModel {
   nn::TimestepEmbedding time_pos_embed;
   double spatial_share;  // time_mixer
   nn::Linear proj_out;
+
+ private:
+  void leave_out_biases();
 };
 
 }  // namespace t2v::models::svd
