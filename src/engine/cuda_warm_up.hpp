@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A CUDA device's first calls cost the better part of a second: libraries are opened, and every kernel is brought to
-// the device when it is first asked for. That happens here, on two threads, beside what the CPU does until networks
-// run: reading headers, planning, tokenizing, loading weights.
+// A CUDA device's first calls are slow: libraries are opened, and every kernel is brought to the device when it is
+// first asked for. That happens here, on two threads, beside what the CPU does until networks run: reading headers,
+// planning, tokenizing, loading weights.
 #pragma once
 
 #include <functional>

@@ -11,7 +11,7 @@ struct VaePlacements {
 };
 
 /// Of an autoencoder in a run of placement `run`. It encodes in fp32 if its config asks for that, as in diffusers. A
-/// device decodes in the run's precision all the same, again as in diffusers: fp32 would take some ten times as long,
+/// device decodes in the run's precision all the same, again as in diffusers: its fp32 products are many times slower,
 /// and the rare frames that half precision can't hold are decoded once more (models/decode.hpp). A CPU gains nothing
 /// from half precision.
 inline VaePlacements vae_placements(const Placement& run, bool force_upcast) {
