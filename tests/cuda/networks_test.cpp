@@ -80,9 +80,10 @@ std::function<Tensor(const std::string&)> inputs(const io::Json& spec, const Pla
   };
 }
 
-Tensor run_modelscope(const std::string& name, const Placement& placement) {
-  const io::Json& spec = test::nets_document()["unet"][name];
-  const auto unet = build<modelscope::UNet3DConditionModel, modelscope::UNet3DConfig>(spec, placement);
+/// Of a network that reads text.
+template <class Network, class Config>
+Tensor run_on_text(const io::Json& spec, const Placement& placement) {
+  const auto unet = build<Network, Config>(spec, placement);
   const auto input = inputs(spec, placement);
   std::optional<Tensor> condition;
   if (spec.contains("timestep_cond")) condition = input("timestep_cond");
@@ -90,14 +91,13 @@ Tensor run_modelscope(const std::string& name, const Placement& placement) {
                       condition);
 }
 
+Tensor run_modelscope(const std::string& name, const Placement& placement) {
+  return run_on_text<modelscope::UNet3DConditionModel, modelscope::UNet3DConfig>(test::nets_document()["unet"][name],
+                                                                                 placement);
+}
+
 Tensor run_animatediff(const std::string& name, const Placement& placement) {
-  const io::Json& spec = unet2d_golden(name);
-  const auto net = build<unet::UNet2DConditionModel, unet::UNet2DConfig>(spec, placement);
-  const auto input = inputs(spec, placement);
-  std::optional<Tensor> condition;
-  if (spec.contains("timestep_cond")) condition = input("timestep_cond");
-  return net.forward(input("sample"), spec["timesteps"].get<std::vector<double>>(), input("encoder_hidden_states"),
-                     condition);
+  return run_on_text<unet::UNet2DConditionModel, unet::UNet2DConfig>(unet2d_golden(name), placement);
 }
 
 Tensor run_svd(const std::string& name, const Placement& placement) {

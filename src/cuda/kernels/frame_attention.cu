@@ -32,7 +32,7 @@ struct Layout {
   constexpr int floats() const { return frames * (first_row + 2 * row); }
 };
 
-int threads_of_a_sequence(const FrameAttentionJob& job) { return job.frames <= 16 ? 32 : 64; }
+constexpr int threads_of_a_sequence(const FrameAttentionJob& job) { return job.frames <= 16 ? 32 : 64; }
 
 int sequences_of_a_block(const FrameAttentionJob& job) {
   const int64_t bytes = Layout(job).floats() * static_cast<int64_t>(sizeof(float));
@@ -185,7 +185,7 @@ struct Sequence {
 
 template <typename T, int kWidth>
 __global__ void frame_attention(FrameAttentionJob job) {
-  const int lanes = job.frames <= 16 ? 32 : 64, own = static_cast<int>(threadIdx.x) / lanes;
+  const int lanes = threads_of_a_sequence(job), own = static_cast<int>(threadIdx.x) / lanes;
   const int sequences = static_cast<int>(blockDim.x) / lanes;
   const int64_t count = job.batch * job.positions * job.heads,
                 index = static_cast<int64_t>(blockIdx.x) * sequences + own;
